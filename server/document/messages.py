@@ -1,0 +1,208 @@
+"""The wire vocabulary: every message on a room's socket, as docs/PROTOCOL.md tells it to strangers.
+
+Messages are JSON objects told apart by `type`. Unknown fields are ignored on both sides, so that
+fields can be added. The register values (`Document`, `Page`, `Upload`) travel inside `state.set`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from server.document.dialect import Dialect
+from server.errors import BadMessage, TablecastError
+
+# Register values
+
+
+class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Register `document`: the table everyone sees. Counts grow while `complete` is false."""
+
+    id: str
+    version: int
+    name: str
+    size: int | None  # bytes of the whole file; None while a stream's end is unknown
+    stored: int  # bytes that can be read so far; ends at a record's end
+    records: int  # records so far, the header among them
+    rows: int  # records that are not the header
+    columns: int  # cells in record 0
+    blocks: int
+    complete: bool
+    created: int  # ms since 1970
+    dialect: Dialect
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """Register `page`: rows `offset + 1` to `offset + size` of document `document`."""
+
+    document: str
+    offset: int
+    size: int
+
+
+class Upload(Struct, frozen=True, kw_only=True):
+    """Register `upload`: a file is arriving; None when none is. `previous` comes back if it fails."""
+
+    id: str  # becomes the id of the document
+    name: str
+    size: int | None
+    received: int  # bytes
+    lease: int  # ms since 1970 on the backend's clock; past it any node gives the upload up
+    previous: Document | None = None
+    previous_page: Page | None = None
+
+
+# Server to client
+
+
+class Cut(Struct, frozen=True):
+    """A cell that a page shows shortened. `row` counts from 1 (0: the header), `column` from 0."""
+
+    row: int
+    column: int
+    size: int  # characters in the whole cell
+
+
+class PageMessage(Struct, frozen=True, kw_only=True, tag="page", tag_field="type"):
+    """One page of rows. `rev` is the room's revision that it shows (absent on a peek)."""
+
+    uuid: str
+    document: str
+    page_no: int
+    page_size: int
+    total_number: int  # rows in the document
+    first_row: int  # number of the first row in `data`, from 1
+    header: list[str]
+    data: list[list[str]]
+    cut: list[Cut]
+    columns_left_out: int = 0  # columns beyond what a page message can carry
+    rev: int | UnsetType = UNSET
+    peek: bool | UnsetType = UNSET
+
+
+class Hello(Struct, frozen=True, kw_only=True, tag="hello", tag_field="type"):
+    viewer: str
+    node: str
+    uuid: str
+    limits: dict[str, int]
+
+
+class State(Struct, frozen=True, kw_only=True, tag="state", tag_field="type"):
+    """`set` holds new register values; with `whole` it holds all registers of the room."""
+
+    uuid: str
+    epoch: str
+    rev: int
+    set: dict[str, Any]
+    whole: bool = False
+
+
+class HereMessage(Struct, frozen=True, kw_only=True, tag="here", tag_field="type"):
+    count: int
+
+
+class Ack(Struct, frozen=True, kw_only=True, tag="ack", tag_field="type"):
+    """`received`: bytes taken (flow control). `stored`: bytes that can be read. Both of this upload."""
+
+    upload: str
+    received: int
+    stored: int
+    done: bool = False
+
+
+class HeartbeatMessage(Struct, frozen=True, kw_only=True, tag="heartbeat", tag_field="type"):
+    """The last revision that was completely sent to this viewer."""
+
+    epoch: str
+    rev: int
+
+
+class StatusMessage(Struct, frozen=True, kw_only=True, tag="status", tag_field="type"):
+    """While `degraded`, the node cannot reach its backend: what is shown may be out of date."""
+
+    degraded: bool
+
+
+class ErrorMessage(Struct, frozen=True, kw_only=True, tag="error", tag_field="type"):
+    code: str
+    message: str
+    retry: bool
+    about: str | None = None  # type of the message that caused it
+
+
+class Bye(Struct, frozen=True, kw_only=True, tag="bye", tag_field="type"):
+    reason: str
+    again: bool  # whether to come back
+
+
+ServerMessage = (
+    PageMessage
+    | Hello
+    | State
+    | HereMessage
+    | Ack
+    | HeartbeatMessage
+    | StatusMessage
+    | ErrorMessage
+    | Bye
+)
+
+
+# Client to server
+
+
+class TurnPage(Struct, frozen=True, tag="page", tag_field="type"):
+    page_no: int
+
+
+class Peek(Struct, frozen=True, tag="peek", tag_field="type"):
+    page_no: int
+
+
+class StartUpload(Struct, frozen=True, tag="upload", tag_field="type"):
+    name: str
+    size: int | None = None
+
+
+class EndUpload(Struct, frozen=True, tag="upload_end", tag_field="type"):
+    pass
+
+
+class CancelUpload(Struct, frozen=True, tag="upload_cancel", tag_field="type"):
+    pass
+
+
+class Sync(Struct, frozen=True, tag="sync", tag_field="type"):
+    epoch: str = ""
+    rev: int = 0
+
+
+class Heartbeat(Struct, frozen=True, tag="heartbeat", tag_field="type"):
+    pass
+
+
+ClientMessage = TurnPage | Peek | StartUpload | EndUpload | CancelUpload | Sync | Heartbeat
+
+_decoder = msgspec.json.Decoder(ClientMessage)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(text: str | bytes) -> ClientMessage:
+    """A client's text message. Raises `BadMessage` that says what is wrong and where."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise BadMessage(f"This message was not understood: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadMessage(f"A message must be a JSON object: {error}.") from None
+
+
+def encode(message: ServerMessage | Any) -> bytes:
+    """UTF-8 JSON of a message, a register value or any plain data."""
+    return _encoder.encode(message)
+
+
+def error_message(error: TablecastError, about: str | None = None) -> ErrorMessage:
+    return ErrorMessage(code=error.code, message=error.message, retry=error.retry, about=about)

@@ -1,0 +1,150 @@
+"""Every error that Tablecast tells a person or a program about.
+
+    TablecastError
+    |-- Refused              the request is at fault; sending it again does not help
+    |   |-- BadMessage       not understood: JSON, type, field
+    |   |-- NotFound         a malformed address
+    |   |-- Forbidden        a page of another site asks
+    |   |-- NoDocument, NoUpload, PageOutOfRange
+    |   |-- NotText, EmptyDocument, NotUtf8
+    |   `-- TooLarge         over a limit, which it names
+    |-- Busy                 the request is fine; later it may work
+    |   |-- UploadInProgress, UploadLost, RateLimited, Full, Draining
+    |   `-- Conflict         the room changed in between; look again
+    |-- Unavailable          the backend cannot be reached
+    |-- StorageFull          the backend has no room for more bytes
+    `-- Missing              bytes that a register names are gone (internal; viewers get newer state)
+
+`code` is the same on the socket and over HTTP and never changes once released. `message` is a
+sentence for people: what happened, what was kept, what to do. `retry` tells a program whether the
+same request may succeed later.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class TablecastError(Exception):
+    """Base of all errors that are shown; subclasses say code, HTTP status and whether to retry."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    retry: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Refused(TablecastError):
+    code = "refused"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class BadMessage(Refused):
+    code = "bad_message"
+
+
+class NotFound(Refused):
+    code = "not_found"
+    status = HTTPStatus.NOT_FOUND
+
+
+class Forbidden(Refused):
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+
+
+class NoDocument(Refused):
+    code = "no_document"
+    status = HTTPStatus.NOT_FOUND
+
+
+class NoUpload(Refused):
+    code = "no_upload"
+    status = HTTPStatus.CONFLICT
+
+
+class PageOutOfRange(Refused):
+    code = "page_out_of_range"
+    status = HTTPStatus.NOT_FOUND
+
+
+class NotText(Refused):
+    code = "not_text"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotUtf8(Refused):
+    code = "not_utf8"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class EmptyDocument(Refused):
+    code = "empty_document"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class TooLarge(Refused):
+    """`what` is over `limit` (in `unit`); the message names both."""
+
+    code = "too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self, message: str, *, what: str, limit: int) -> None:
+        super().__init__(message)
+        self.what = what
+        self.limit = limit
+
+
+class Busy(TablecastError):
+    code = "busy"
+    status = HTTPStatus.CONFLICT
+    retry = True
+
+
+class Conflict(Busy):
+    code = "conflict"
+
+
+class UploadInProgress(Busy):
+    code = "upload_in_progress"
+
+
+class UploadLost(Busy):
+    code = "upload_lost"
+
+
+class RateLimited(Busy):
+    code = "rate_limited"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+class Full(Busy):
+    code = "node_full"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Draining(Busy):
+    code = "draining"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Unavailable(TablecastError):
+    code = "unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    retry = True
+
+
+class StorageFull(TablecastError):
+    code = "storage_full"
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    retry = True
+
+
+class Missing(TablecastError):
+    code = "missing"
+    status = HTTPStatus.GONE
+    retry = True

@@ -1,0 +1,156 @@
+"""What the rest of Tablecast may ask of a backend, and what a backend promises.
+
+A *room* is a few last-write-wins registers and a chat under one revision; a *document* is numbered
+blocks of bytes that never change. Two backends keep these promises, and one contract suite
+(tests/fanout/) holds both to them:
+
+1. A change that `append` returned for is in the room for every node, or lost together with the
+   epoch (then all nodes get a snapshot with a new epoch). `append` applies a request id once.
+2. Whoever follows a room is told its state in order: first a `Snapshot`, then `Change`s whose
+   revision is exactly one higher, or again a `Snapshot` wherever that chain cannot be kept.
+   `receiver.changed` is never called from inside `append`; it may come before or after `append`
+   returns, on this node too.
+3. `follow` never fails and never waits. While the backend cannot be reached the receiver is told
+   `degraded(True)`; once it can, every followed room gets a snapshot and then `degraded(False)`.
+4. Every other method is bounded in time and raises `Unavailable` when the backend cannot be
+   reached, `StorageFull` when it has no room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+JSON = Any  # what msgspec.json decodes to: dict, list, str, int, float, bool or None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One revision of a room. `set` holds new register values; None clears a register."""
+
+    epoch: str
+    rev: int
+    set: Mapping[str, JSON] = field(default_factory=dict)
+    chat: Mapping[str, JSON] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole state of a room; a room nobody has changed yet has epoch "" and rev 0.
+
+    `chat` holds the last messages, oldest first. `fields` are the plain strings that guards compare.
+    """
+
+    epoch: str = ""
+    rev: int = 0
+    registers: Mapping[str, JSON] = field(default_factory=dict)
+    chat: Sequence[Mapping[str, JSON]] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """How many viewers a room has on all nodes. Never stored, has no revision."""
+
+    count: int
+
+
+Event = Change | Snapshot | Here
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """One block as it is stored: `data` compressed, `entry` its 16 bytes in the index."""
+
+    number: int
+    data: bytes
+    entry: bytes
+
+
+class Receiver(Protocol):
+    """What a backend calls on this node (live.Hub). Both return at once and never raise."""
+
+    def changed(self, room: str, event: Event) -> None:
+        """`event` happened in `room`, which this node follows."""
+
+    def degraded(self, degraded: bool) -> None:
+        """The backend was lost (True) or all followed rooms are up to date again (False)."""
+
+
+class Backend(Protocol):
+    """Room state, documents and fan-out for one node. `room` is always a lower-case UUID."""
+
+    name: str
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin work. Returns at once even if the backend cannot be reached (it keeps trying)."""
+
+    async def close(self) -> None:
+        """Release everything; idempotent, bounded in time."""
+
+    async def check(self) -> None:
+        """Raise `Unavailable` unless requests can be served now."""
+
+    def now_ms(self) -> int:
+        """The backend's clock in milliseconds since 1970, the same for all nodes (leases)."""
+
+    # Room state
+
+    async def append(
+        self,
+        room: str,
+        *,
+        set: Mapping[str, JSON] | None = None,
+        chat: Mapping[str, JSON] | None = None,
+        fields: Mapping[str, str] | None = None,
+        expect: Mapping[str, str] | None = None,
+        request: str | None = None,
+    ) -> Change:
+        """Raise the room's revision by one and set registers, plain fields and a chat message.
+
+        `expect` names plain fields and the values they must have now ("" for absent); on a
+        mismatch `Conflict` is raised and nothing changed. A `request` id that was applied before
+        (within the last minutes) changes nothing and returns its first epoch and revision.
+        Every change of registers and chat of every room goes through here.
+        """
+
+    async def snapshot(self, room: str) -> Snapshot:
+        """The room's state now, read from the primary."""
+
+    def follow(self, room: str) -> None:
+        """Begin to tell the receiver of this room's events; counted, so pair it with `unfollow`.
+
+        For a room that is already followed (or still lingers) and up to date, the snapshot is
+        delivered soon all the same.
+        """
+
+    def unfollow(self, room: str) -> None:
+        """Undo one `follow`. The subscription lingers a little for the next viewer."""
+
+    async def here(self, counts: Mapping[str, int]) -> None:
+        """Say how many viewers each room has on this node (0: none any more).
+
+        Call it again at least every 2 s for rooms with viewers: a count is forgotten 6 s after it
+        was last said. Followers of a room get `Here` with the sum over all nodes when it changes.
+        """
+
+    # Documents
+
+    async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
+        """Store blocks and their index entries; they expire 15 min after the last such write."""
+
+    async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:
+        """The compressed bytes of these blocks, in order. Raises `Missing` if one is gone."""
+
+    async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
+        """The index from `first_block` on: 16 bytes a block (b"" past the end)."""
+
+    async def extent(self, room: str, document: str) -> tuple[int, int]:
+        """(blocks stored, whole index entries stored) of a document."""
+
+    async def keep(self, room: str, documents: Sequence[str]) -> None:
+        """Let the room, its chat and these documents live for the room's idle life from now."""
+
+    async def drop(self, room: str, document: str, *, after: float = 0) -> None:
+        """Forget a document's bytes in `after` seconds (0: now)."""
