@@ -27,19 +27,23 @@ JSON = Any  # what msgspec.json decodes to: dict, list, str, int, float, bool or
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One revision of a room. `set` holds new register values; None clears a register."""
+    """One revision of a room. `set` holds new register values; None clears a register.
+
+    The first change of a room that nobody has changed yet (rev 1) brings the room's epoch.
+    """
 
     epoch: str
     rev: int
     set: Mapping[str, JSON] = field(default_factory=dict)
     chat: Mapping[str, JSON] | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The whole state of a room; a room nobody has changed yet has epoch "" and rev 0.
 
-    `chat` holds the last messages, oldest first. `fields` are the plain strings that guards compare.
+    `chat` holds the last messages, oldest first; `fields` the plain strings that guards compare.
     """
 
     epoch: str = ""
@@ -111,7 +115,8 @@ class Backend(Protocol):
 
         `expect` names plain fields and the values they must have now ("" for absent); on a
         mismatch `Conflict` is raised and nothing changed. A `request` id that was applied before
-        (within the last minutes) changes nothing and returns its first epoch and revision.
+        (within the last minutes) changes nothing and returns its first epoch and revision, whatever
+        `expect` says: the guards held when it was applied.
         Every change of registers and chat of every room goes through here.
         """
 

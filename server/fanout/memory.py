@@ -1,0 +1,319 @@
+"""The backend of a single process: everything in memory, nothing to install.
+
+Several `MemoryBackend`s may share one `MemoryStore`; each is then a node of its own, as with Redis.
+Nothing here waits for anything, so each method is atomic; what it tells receivers goes through
+`call_soon`, in the order in which it happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from server.errors import Conflict, Missing, StorageFull, Unavailable
+from server.fanout.backend import JSON, Change, Event, Here, Receiver, Snapshot, StoredBlock
+from server.fanout.replica import Replica
+
+ENTRY_BYTES = 16  # one block's entry in a document's index
+STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks; a node's memory must end somewhere
+ROOM_LIFE = 7 * 24 * 3600.0  # seconds a room lives after the last time anyone cared
+INCOMPLETE_LIFE = 15 * 60.0  # seconds blocks live that no `keep` has claimed
+REQUEST_LIFE = 300.0  # seconds a request id is remembered; longer than any client retries
+LEASE = 6.0  # seconds a node's count of viewers is believed; three times the pace of `here`
+SWEEP_EVERY = 1.0  # seconds between two looks for what has expired
+SWEEP_ROOMS = 1_000  # rooms looked at in one sweep, so that a sweep never holds up the loop
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Document:
+    blocks: dict[int, bytes] = field(default_factory=dict)
+    index: bytearray = field(default_factory=bytearray)
+    expires: float = 0.0
+
+    def size(self) -> int:
+        return sum(map(len, self.blocks.values())) + len(self.index)
+
+
+@dataclass(slots=True)
+class _Room:
+    state: Replica = field(default_factory=Replica)
+    requests: dict[str, tuple[str, int, float]] = field(default_factory=dict)  # epoch, rev, expires
+    nodes: dict[str, tuple[float, int]] = field(default_factory=dict)  # lease's end, viewers
+    total: int = 0  # viewers, as last told
+    documents: dict[str, _Document] = field(default_factory=dict)
+    followers: set[MemoryBackend] = field(default_factory=set)
+    expires: float = 0.0
+
+
+class MemoryStore:
+    """What all `MemoryBackend`s of one process share: the rooms and the bytes."""
+
+    def __init__(self, storage_limit: int = STORAGE_LIMIT) -> None:
+        self.storage_limit = storage_limit
+        self.stored = 0
+        self.rooms: dict[str, _Room] = {}
+        self.queue: deque[str] = deque()  # each room once, in the order they are swept
+
+    def room(self, name: str) -> _Room:
+        room = self.rooms.get(name)
+        if room is None:
+            room = self.rooms[name] = _Room()
+            self.queue.append(name)
+        return room
+
+    def forget_document(self, room: _Room, document: str) -> None:
+        gone = room.documents.pop(document, None)
+        if gone is not None:
+            self.stored -= gone.size()
+
+
+class MemoryBackend:
+    """Keeps the promises of `backend.Backend` within one process."""
+
+    name = "memory"
+
+    def __init__(
+        self,
+        node_id: str,
+        *,
+        store: MemoryStore | None = None,
+        storage_limit: int = STORAGE_LIMIT,
+        room_life: float = ROOM_LIFE,
+        incomplete_life: float = INCOMPLETE_LIFE,
+        lease: float = LEASE,
+        sweep_every: float = SWEEP_EVERY,
+    ) -> None:
+        """All times in seconds. `storage_limit` (bytes) counts where no `store` is given."""
+        self.node_id = node_id
+        self._store = store if store is not None else MemoryStore(storage_limit)
+        self._room_life = room_life
+        self._incomplete_life = incomplete_life
+        self._lease = lease
+        self._sweep_every = sweep_every
+        self._receiver: Receiver | None = None
+        self._follows: dict[str, int] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._sweeper = asyncio.create_task(self._sweep_forever(), name="memory sweep")
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for name in self._follows:
+            self._store.room(name).followers.discard(self)
+        self._follows.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+
+    async def check(self) -> None:
+        if self._closed:
+            raise Unavailable("This node is closing; connect again.")
+
+    def now_ms(self) -> int:
+        return _EPOCH_MS + int(time.monotonic() * 1000)
+
+    # Room state
+
+    async def append(
+        self,
+        room: str,
+        *,
+        set: Mapping[str, JSON] | None = None,
+        chat: Mapping[str, JSON] | None = None,
+        fields: Mapping[str, str] | None = None,
+        expect: Mapping[str, str] | None = None,
+        request: str | None = None,
+    ) -> Change:
+        here = self._store.room(room)
+        now = time.monotonic()
+        # Through JSON and back: values become what another node would read, and nobody's to edit.
+        set = msgspec.json.decode(msgspec.json.encode(set or {}))
+        chat = None if chat is None else msgspec.json.decode(msgspec.json.encode(chat))
+        fields = dict(fields or {})
+        replay = here.requests.get(request) if request is not None else None
+        if replay is not None and replay[2] > now:
+            return Change(replay[0], replay[1], set, chat, fields)
+        for name, value in (expect or {}).items():
+            if here.state.fields.get(name, "") != value:
+                raise Conflict("The room changed in between; nothing was changed. Look again.")
+        change = Change(
+            epoch=here.state.epoch or secrets.token_hex(8),
+            rev=here.state.rev + 1,
+            set=set,
+            chat=chat,
+            fields=fields,
+        )
+        here.state.apply(change)
+        here.expires = now + self._room_life
+        if request is not None:
+            here.requests[request] = (change.epoch, change.rev, now + REQUEST_LIFE)
+        self._tell(here, room, change)
+        return change
+
+    async def snapshot(self, room: str) -> Snapshot:
+        found = self._store.rooms.get(room)
+        return found.state.snapshot() if found is not None else Snapshot()
+
+    def follow(self, room: str) -> None:
+        here = self._store.room(room)
+        self._follows[room] = self._follows.get(room, 0) + 1
+        here.followers.add(self)
+        self._tell_me(room, here.state.snapshot())
+        self._tell_me(room, Here(here.total))
+
+    def unfollow(self, room: str) -> None:
+        count = self._follows.get(room, 0)
+        if count > 1:
+            self._follows[room] = count - 1
+        elif count == 1:
+            # Nothing lingers: following again costs nothing here.
+            del self._follows[room]
+            self._store.room(room).followers.discard(self)
+
+    async def here(self, counts: Mapping[str, int]) -> None:
+        until = time.monotonic() + self._lease
+        for name, count in counts.items():
+            room = self._store.room(name)
+            if count > 0:
+                room.nodes[self.node_id] = (until, count)
+            else:
+                room.nodes.pop(self.node_id, None)
+            self._count(name, room)
+
+    # Documents
+
+    async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
+        here = self._store.room(room)
+        known = self._document(room, document)
+        if here.documents.get(document) is not known:
+            self._store.forget_document(here, document)
+        grown = 0
+        index_end = len(known.index)
+        new: dict[int, int] = {}
+        for block in blocks:
+            before = new.get(block.number, len(known.blocks.get(block.number, b"")))
+            grown += len(block.data) - before
+            new[block.number] = len(block.data)
+            index_end = max(index_end, (block.number + 1) * ENTRY_BYTES)
+        grown += index_end - len(known.index)
+        if grown > 0 and self._store.stored + grown > self._store.storage_limit:
+            raise StorageFull(
+                f"The server has no room for more: {self._store.storage_limit:,} bytes are its "
+                "limit. What the room had is kept; try again later."
+            )
+        known.index.extend(bytes(index_end - len(known.index)))
+        for block in blocks:
+            known.blocks[block.number] = bytes(block.data)
+            start = block.number * ENTRY_BYTES
+            known.index[start : start + ENTRY_BYTES] = block.entry
+        self._store.stored += grown
+        known.expires = time.monotonic() + self._incomplete_life
+        here.documents[document] = known
+
+    async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:
+        known = self._document(room, document)
+        try:
+            return [known.blocks[number] for number in numbers]
+        except KeyError:
+            raise Missing("A part of this table is gone; the room shows what there is.") from None
+
+    async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
+        return bytes(self._document(room, document).index[first_block * ENTRY_BYTES :])
+
+    async def extent(self, room: str, document: str) -> tuple[int, int]:
+        known = self._document(room, document)
+        return len(known.blocks), len(known.index) // ENTRY_BYTES
+
+    async def keep(self, room: str, documents: Sequence[str]) -> None:
+        here = self._store.rooms.get(room)
+        if here is None:
+            return
+        until = time.monotonic() + self._room_life
+        here.expires = until
+        for document in documents:
+            known = here.documents.get(document)
+            if known is not None:
+                known.expires = until
+
+    async def drop(self, room: str, document: str, *, after: float = 0) -> None:
+        here = self._store.rooms.get(room)
+        known = here.documents.get(document) if here is not None else None
+        if here is None or known is None:
+            return
+        if after > 0:
+            known.expires = time.monotonic() + after
+        else:
+            self._store.forget_document(here, document)
+
+    # Internal
+
+    def _document(self, room: str, document: str) -> _Document:
+        here = self._store.rooms.get(room)
+        known = here.documents.get(document) if here is not None else None
+        if known is None or known.expires <= time.monotonic():
+            return _Document()
+        return known
+
+    def _tell(self, here: _Room, room: str, event: Event) -> None:
+        for follower in here.followers:
+            follower._tell_me(room, event)
+
+    def _tell_me(self, room: str, event: Event) -> None:
+        asyncio.get_running_loop().call_soon(self._deliver, room, event)
+
+    def _deliver(self, room: str, event: Event) -> None:
+        if self._receiver is not None and room in self._follows:
+            self._receiver.changed(room, event)
+
+    def _count(self, name: str, room: _Room) -> None:
+        now = time.monotonic()
+        for node in [node for node, (until, _) in room.nodes.items() if until <= now]:
+            del room.nodes[node]
+        total = sum(count for _, count in room.nodes.values())
+        if total != room.total:
+            room.total = total
+            self._tell(room, name, Here(total))
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep_every)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget what has expired in the next `SWEEP_ROOMS` rooms."""
+        now = time.monotonic()
+        queue = self._store.queue
+        for _ in range(min(SWEEP_ROOMS, len(queue))):
+            name = queue.popleft()
+            room = self._store.rooms[name]
+            for document in [d for d, known in room.documents.items() if known.expires <= now]:
+                self._store.forget_document(room, document)
+            for request in [r for r, seen in room.requests.items() if seen[2] <= now]:
+                del room.requests[request]
+            self._count(name, room)
+            if room.state.rev and room.expires <= now:
+                room.state.replace(Snapshot())
+                self._tell(room, name, room.state.snapshot())
+            if room.state.rev or room.documents or room.nodes or room.followers or room.requests:
+                queue.append(name)
+            else:
+                del self._store.rooms[name]
+
+
+_EPOCH_MS = int((time.time() - time.monotonic()) * 1000)  # wall clock jumps do not move leases
