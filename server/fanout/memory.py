@@ -8,7 +8,6 @@ Nothing here waits for anything, so each method is atomic; what it tells receive
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -118,8 +117,7 @@ class MemoryBackend:
         self._follows.clear()
         if self._sweeper is not None:
             self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+            await asyncio.wait({self._sweeper}, timeout=1)
 
     async def check(self) -> None:
         if self._closed:
