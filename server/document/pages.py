@@ -1,0 +1,159 @@
+"""Blocks are found and parsed, and rows become page messages."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from server.document import messages
+from server.document.dialect import BOM, Dialect, read_records
+
+CELL_LIMIT = 64 * 1024
+"""Bytes of UTF-8 that a page shows of one cell: more than anybody reads in a table."""
+
+MESSAGE_LIMIT = 4 * 1024 * 1024
+"""Bytes of a page message: what a phone takes in within seconds, and a node for many viewers."""
+
+_SMALLEST_CELL_LIMIT = 64  # bytes; below it fewer columns say more than shorter cells
+_ENVELOPE = 256  # bytes kept free for what is added to the message later (rev, peek)
+_ENTRY_SIZE = 16
+
+
+class Index:
+    """Where the blocks of one document begin. Grows by whole entries (see `blocks.index_entry`)."""
+
+    def __init__(self) -> None:
+        self._records = array("Q")
+        self._bytes = array("Q")
+
+    def append(self, entries: bytes) -> None:
+        """Add the entries of the blocks that follow."""
+        if len(entries) % _ENTRY_SIZE:
+            raise ValueError("an index has whole entries of 16 bytes")
+        numbers = array("Q", entries)
+        if sys.byteorder == "little":
+            numbers.byteswap()
+        self._records += numbers[0::2]
+        self._bytes += numbers[1::2]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, about."""
+        return len(self) * _ENTRY_SIZE
+
+    def first_record(self, number: int) -> int:
+        return self._records[number]
+
+    def first_byte(self, number: int) -> int:
+        return self._bytes[number]
+
+    def block_of(self, record: int) -> int:
+        """The block that holds `record`, or the last one for a record beyond the index.
+
+        Blocks of blank lines hold no record and are never the answer to a record that exists.
+        """
+        return bisect_right(self._records, record) - 1
+
+    def blocks_for(self, first_record: int, count: int, records: int) -> range:
+        """The blocks with those of the `records` records that are in [first, first + count)."""
+        last = min(first_record + count, records) - 1
+        if last < first_record:
+            return range(0)
+        return range(self.block_of(first_record), self.block_of(last) + 1)
+
+
+def parse_block(
+    source: bytes, dialect: Dialect, first: int, count: int, *, is_first_block: bool
+) -> list[list[str]]:
+    """Records `first` to `first + count` of a block, counted from 0 in the block; fewer at its end.
+
+    As the csv module reads them, without blank lines. Bad bytes become U+FFFD. The byte order mark
+    that may begin a document (`is_first_block`) belongs to no cell.
+    """
+    if is_first_block and source.startswith(BOM):
+        source = source[len(BOM) :]
+    return read_records(source, dialect, first, count)
+
+
+def shorten(
+    rows: Sequence[Sequence[str]], first_row: int, cell_limit: int = CELL_LIMIT
+) -> tuple[list[list[str]], list[messages.Cut]]:
+    """Rows with no cell over `cell_limit` bytes of UTF-8, and which cells were.
+
+    `first_row` is the number of the first of `rows` (0: the header).
+    """
+    short: list[list[str]] = []
+    cut: list[messages.Cut] = []
+    fits = cell_limit // 4  # characters that are within the limit whatever they are
+    for number, row in enumerate(rows, first_row):
+        cells = list(row)
+        for column, cell in enumerate(cells):
+            if len(cell) > fits and len(encoded := cell.encode()) > cell_limit:
+                cells[column] = encoded[:cell_limit].decode("utf-8", "ignore")
+                cut.append(messages.Cut(row=number, column=column, size=len(cell)))
+        short.append(cells)
+    return short, cut
+
+
+def build_page(
+    *,
+    uuid: str,
+    document_id: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    offset: int,
+    page_size: int,
+    total_rows: int,
+    cell_limit: int = CELL_LIMIT,
+    message_limit: int = MESSAGE_LIMIT,
+) -> messages.PageMessage:
+    """The message that shows `rows`, whose encoding has at most `message_limit` bytes.
+
+    Cells over `cell_limit` bytes are shortened and listed in `cut` with all their characters
+    counted. If the message is still too large, cells are shortened further, down to 64 bytes; then
+    columns are left out from the right.
+    """
+    columns = max(len(header), max(map(len, rows), default=0))
+
+    def page(limit: int, width: int) -> messages.PageMessage:
+        narrow = [row[:width] for row in (header, *rows)]
+        (head,), head_cut = shorten(narrow[:1], 0, limit)
+        data, data_cut = shorten(narrow[1:], offset + 1, limit)
+        return messages.PageMessage(
+            uuid=uuid,
+            document=document_id,
+            page_no=offset // page_size + 1,
+            page_size=page_size,
+            total_number=total_rows,
+            first_row=offset + 1,
+            header=head,
+            data=data,
+            cut=head_cut + data_cut,
+            columns_left_out=columns - width,
+        )
+
+    def fits(message: messages.PageMessage) -> bool:
+        return len(messages.encode(message)) <= message_limit - _ENVELOPE
+
+    limit = cell_limit
+    message = page(limit, columns)
+    while not fits(message):
+        if limit <= _SMALLEST_CELL_LIMIT:
+            break
+        limit = max(_SMALLEST_CELL_LIMIT, limit // 4)
+        message = page(limit, columns)
+    else:
+        return message
+    least, most = 0, columns - 1  # columns that fit are between these
+    while least < most:
+        middle = (least + most + 1) // 2
+        if fits(page(limit, middle)):
+            least = middle
+        else:
+            most = middle - 1
+    return page(limit, least)
