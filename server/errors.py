@@ -13,7 +13,7 @@
     |   `-- Conflict         the room changed in between; look again
     |-- Unavailable          the backend cannot be reached
     |-- StorageFull          the backend has no room for more bytes
-    `-- Missing              bytes that a register names are gone (internal; viewers get newer state)
+    `-- Missing              bytes that a register names are gone (a newer state follows)
 
 `code` is the same on the socket and over HTTP and never changes once released. `message` is a
 sentence for people: what happened, what was kept, what to do. `retry` tells a program whether the

@@ -43,7 +43,7 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 class Upload(Struct, frozen=True, kw_only=True):
-    """Register `upload`: a file is arriving; None when none is. `previous` comes back if it fails."""
+    """Register `upload`: a file is arriving (None: none is). `previous` returns if it fails."""
 
     id: str  # becomes the id of the document
     name: str
@@ -104,7 +104,7 @@ class HereMessage(Struct, frozen=True, kw_only=True, tag="here", tag_field="type
 
 
 class Ack(Struct, frozen=True, kw_only=True, tag="ack", tag_field="type"):
-    """`received`: bytes taken (flow control). `stored`: bytes that can be read. Both of this upload."""
+    """Of this upload: bytes taken (`received`, for flow control) and readable (`stored`)."""
 
     upload: str
     received: int
@@ -185,6 +185,11 @@ class Heartbeat(Struct, frozen=True, tag="heartbeat", tag_field="type"):
 
 ClientMessage = TurnPage | Peek | StartUpload | EndUpload | CancelUpload | Sync | Heartbeat
 
+CLIENT_TYPES = tuple(
+    str(kind.__struct_config__.tag)
+    for kind in (TurnPage, Peek, StartUpload, EndUpload, CancelUpload, Sync, Heartbeat)
+)
+
 _decoder = msgspec.json.Decoder(ClientMessage)
 _encoder = msgspec.json.Encoder()
 
@@ -192,11 +197,26 @@ _encoder = msgspec.json.Encoder()
 def decode(text: str | bytes) -> ClientMessage:
     """A client's text message. Raises `BadMessage` that says what is wrong and where."""
     try:
-        return _decoder.decode(text)
+        message: ClientMessage = _decoder.decode(text)
+        return message
     except msgspec.ValidationError as error:
-        raise BadMessage(f"This message was not understood: {error}.") from None
+        raise BadMessage(_explain(text, str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(f"A message must be a JSON object: {error}.") from None
+
+
+def _explain(text: str | bytes, error: str) -> str:
+    try:
+        kind = msgspec.json.decode(text, type=_Typed).type
+    except msgspec.MsgspecError:
+        return 'A message must be a JSON object with a text "type", as in {"type": "sync"}.'
+    if not isinstance(kind, str) or kind not in CLIENT_TYPES:
+        return f"There is no message of type {kind!r:.60}; there are {', '.join(CLIENT_TYPES)}."
+    return f"This {kind!r} message has a wrong field: {error}."
+
+
+class _Typed(Struct):
+    type: Any
 
 
 def encode(message: ServerMessage | Any) -> bytes:

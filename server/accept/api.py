@@ -1,0 +1,180 @@
+"""The doors for programs: rooms, documents, pages and cells over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from server.accept.guard import room_of
+from server.accept.socket import too_large, upload_limits
+from server.accept.turn import turn_page
+from server.accept.upload import IDLE_LIMIT, Ingest
+from server.accept.view import RoomView, view
+from server.document.messages import Document, encode
+from server.errors import BadMessage, NoDocument, PageOutOfRange, UploadLost
+from server.fanout.backend import Backend
+from server.live.reader import Reader, page_offset
+from server.settings import Settings
+
+# Bytes of a body gathered before they are cut: each cut costs a thread's turn.
+GATHER: Final = 256 * 1024
+
+
+class PageTurn(msgspec.Struct):
+    page_no: int
+
+
+class ApiDoor:
+    """Everything under `/api`."""
+
+    def __init__(self, backend: Backend, reader: Reader, settings: Settings) -> None:
+        self._backend = backend
+        self._reader = reader
+        self._settings = settings
+
+    async def create_room(self, request: web.Request) -> web.StreamResponse:
+        room = str(uuid.uuid4())
+        url = f"{request.scheme}://{request.host}/t/{room}"
+        return _json({"uuid": room, "url": url}, status=201, headers={"Location": url})
+
+    async def get_room(self, request: web.Request) -> web.StreamResponse:
+        room = room_of(request)
+        room_view = await view(self._backend, room)
+        return _json(
+            {
+                "uuid": room,
+                "epoch": room_view.epoch,
+                "rev": room_view.rev,
+                "set": room_view.registers,
+            }
+        )
+
+    async def put_document(self, request: web.Request) -> web.StreamResponse:
+        """The body is the file; `curl -T` sends it as it is read."""
+        room = room_of(request)
+        limit = self._settings.document_limit
+        if request.content_length is not None and request.content_length > limit:
+            raise too_large(limit)
+        ingest = Ingest(
+            self._backend,
+            room,
+            name=request.query.get("name", ""),
+            size=request.content_length,
+            limits=upload_limits(self._settings),
+        )
+        try:
+            await ingest.begin()
+            await self._feed(request, ingest)
+            document = await ingest.finish()
+        finally:
+            # Cancelled or failed, the room gets its table back; after finish() this does nothing.
+            await asyncio.shield(ingest.abort())
+        return _json(document)
+
+    async def get_document(self, request: web.Request) -> web.StreamResponse:
+        room = room_of(request)
+        document = self._document(await view(self._backend, room))
+        name = quote(document.name)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/tab-separated-values; charset=utf-8",
+                "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+                "X-Content-Type-Options": "nosniff",
+                "Cache-Control": "no-store",
+                "ETag": f'"{document.id}-{document.stored}"',
+            }
+        )
+        response.content_length = document.stored
+        await response.prepare(request)
+        async for data in self._reader.source(room, document):
+            await response.write(data)
+        await response.write_eof()
+        return response
+
+    async def get_page(self, request: web.Request) -> web.StreamResponse:
+        room = room_of(request)
+        room_view = await view(self._backend, room)
+        size = room_view.page.size if room_view.page else self._settings.page_size
+        offset = page_offset(room_view.document, _number(request, "page_no", "page"), size)
+        document = self._document(room_view)
+        payload = await self._reader.page(room, document, offset, size, rev=room_view.rev)
+        return web.Response(
+            body=payload, content_type="application/json", headers={"Cache-Control": "no-store"}
+        )
+
+    async def put_page(self, request: web.Request) -> web.StreamResponse:
+        room = room_of(request)
+        body = await request.content.read(self._settings.message_limit)
+        try:
+            turn = msgspec.json.decode(body, type=PageTurn)
+        except msgspec.MsgspecError as error:
+            raise BadMessage(f'Send {{"page_no": 7}} as JSON: {error}.') from None
+        rev = await turn_page(self._backend, room, turn.page_no)
+        return _json({"page_no": turn.page_no, "rev": rev})
+
+    async def get_cell(self, request: web.Request) -> web.StreamResponse:
+        """The whole of a cell that a page shows shortened, as plain text."""
+        room = room_of(request)
+        document = self._document(await view(self._backend, room))
+        wanted = request.query.get("document")
+        if wanted is not None and wanted != document.id:
+            raise NoDocument("This table was replaced by a newer one since. Look again.")
+        row, column = _number(request, "row", "row"), _number(request, "column", "column")
+        cell = await self._reader.cell(room, document, row, column)
+        return web.Response(
+            text=cell,
+            content_type="text/plain",
+            charset="utf-8",
+            headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        )
+
+    # Internal
+
+    @staticmethod
+    def _document(room_view: RoomView) -> Document:
+        if room_view.document is None:
+            raise NoDocument("This room has no table yet. Upload one first.")
+        return room_view.document
+
+    @staticmethod
+    async def _feed(request: web.Request, ingest: Ingest) -> None:
+        gathered = bytearray()
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_LIMIT):
+                    data = await request.content.readany()
+            except TimeoutError:
+                raise UploadLost(
+                    f"No byte came for {IDLE_LIMIT:.0f} seconds, so the upload was given up."
+                ) from None
+            if not data:
+                break
+            gathered += data
+            if len(gathered) >= GATHER:
+                await ingest.feed(bytes(gathered))
+                gathered.clear()
+        if gathered:
+            await ingest.feed(bytes(gathered))
+
+
+def _number(request: web.Request, part: str, word: str) -> int:
+    text = request.match_info[part]
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise PageOutOfRange(f"“{text[:40]}” is not a {word} number.")
+    return int(text)
+
+
+def _json(
+    value: object, *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        status=status,
+        body=encode(value),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )

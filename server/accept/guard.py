@@ -1,0 +1,67 @@
+"""Who may ask: the pages of this site and programs, not the pages of other sites.
+
+A browser sends `Origin` with every WebSocket and every unsafe request, so a foreign page that
+tries to act with its visitor's access is told apart by it. A request without the header does not
+come from a browser's page and is allowed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from server.errors import Forbidden, NotFound
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def check_origin(request: web.Request, allowed: Collection[str]) -> None:
+    """Raise `Forbidden` for an origin that is neither this host nor in `allowed`."""
+    origin = request.headers.get("Origin")
+    if origin is None or origin in allowed:
+        return
+    if not allowed and urlsplit(origin).netloc == request.host:
+        return
+    raise Forbidden("A page of another site may not do this here.")
+
+
+def room_of(request: web.Request) -> str:
+    """The canonical UUID in the path. Raises `NotFound` for what is none."""
+    uuid = canonical_uuid(request.match_info["uuid"])
+    if uuid is None:
+        raise NotFound("This is not the address of a room. Check the link: a part may be missing.")
+    return uuid
+
+
+def canonical_uuid(text: str) -> str | None:
+    """Lower case with dashes, or None. Accepts capitals, missing dashes and braces."""
+    digits = text.strip("{}").replace("-", "").lower()
+    if len(text) > 38 or len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
+        return None
+    cuts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    return "-".join(cuts)
+
+
+class TokenBucket:
+    """At most `rate` a second on average, and bursts of `burst`."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

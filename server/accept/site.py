@@ -1,0 +1,185 @@
+"""The pages: start, room, and the sample. Everything on them reads without JavaScript."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from server.accept.guard import room_of
+from server.accept.socket import upload_limits
+from server.accept.upload import Ingest
+from server.accept.view import RoomView, view
+from server.document.messages import Document, PageMessage, State, encode
+from server.errors import Missing, PageOutOfRange, Unavailable
+from server.fanout.backend import Backend
+from server.live.reader import Reader, page_count, page_offset
+from server.settings import Settings
+
+SAMPLE_NAME: Final = "trips.tsv"
+# Bytes of the sample fed at a time.
+SAMPLE_STEP: Final = 256 * 1024
+
+_NUMBER: Final = re.compile(r"[-+−]?(\d{1,3}([,\u202f\u00a0 ]\d{3})+|\d+)?([.,]\d+)?%?")
+
+
+class SiteDoor:
+    """`GET /`, `GET /t/{uuid}`, `POST /sample`."""
+
+    def __init__(
+        self, backend: Backend, reader: Reader, settings: Settings, node: str, web_root: Path
+    ) -> None:
+        self._backend = backend
+        self._reader = reader
+        self._settings = settings
+        self._node = node
+        self._sample = web_root / "sample" / SAMPLE_NAME
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        context = {"node": self._node, "limit_text": filesize(self._settings.document_limit)}
+        return _uncached(aiohttp_jinja2.render_template("start.html", request, context))
+
+    async def room(self, request: web.Request) -> web.StreamResponse:
+        room = room_of(request)
+        if request.match_info["uuid"] != room:
+            raise web.HTTPFound(
+                f"/t/{room}" + ("?" + request.query_string if request.query else "")
+            )
+        room_view: RoomView | None = None
+        page: PageMessage | None = None
+        try:
+            room_view = await view(self._backend, room)
+            page = await self._page(request, room, room_view)
+        except (Unavailable, Missing):
+            # The page's script keeps trying; without it the page says what is the matter.
+            pass
+        return _uncached(
+            aiohttp_jinja2.render_template(
+                "room.html", request, self._context(request, room, room_view, page)
+            )
+        )
+
+    async def sample(self, request: web.Request) -> web.StreamResponse:
+        """A new room with the sample in it."""
+        room = str(uuid.uuid4())
+        data = await asyncio.to_thread(self._sample.read_bytes)
+        ingest = Ingest(
+            self._backend,
+            room,
+            name=SAMPLE_NAME,
+            size=len(data),
+            limits=upload_limits(self._settings),
+        )
+        try:
+            await ingest.begin()
+            for start in range(0, len(data), SAMPLE_STEP):
+                await ingest.feed(data[start : start + SAMPLE_STEP])
+            await ingest.finish()
+        finally:
+            await ingest.abort()
+        raise web.HTTPSeeOther(f"/t/{room}")
+
+    # Internal
+
+    async def _page(
+        self, request: web.Request, room: str, room_view: RoomView
+    ) -> PageMessage | None:
+        document = room_view.document
+        if document is None:
+            return None
+        size = room_view.page.size if room_view.page else self._settings.page_size
+        offset = room_view.offset
+        wanted = request.query.get("page")
+        if wanted is not None:
+            if not re.fullmatch(r"\d{1,12}", wanted):
+                raise PageOutOfRange(f"“{wanted[:40]}” is not a page number.")
+            offset = page_offset(document, int(wanted), size)
+        return await self._reader.page_message(room, document, offset, size)
+
+    def _context(
+        self,
+        request: web.Request,
+        room: str,
+        room_view: RoomView | None,
+        page: PageMessage | None,
+    ) -> dict[str, Any]:
+        document: Document | None = room_view.document if room_view else None
+        boot: dict[str, Any] = {"uuid": room, "state": None}
+        if room_view is not None:
+            boot["state"] = State(
+                uuid=room,
+                epoch=room_view.epoch,
+                rev=room_view.rev,
+                set=room_view.registers,
+                whole=True,
+            )
+        return {
+            "uuid": room,
+            "node": self._node,
+            "share_url": f"{request.scheme}://{request.host}/t/{room}",
+            "document": document,
+            "page": page,
+            "upload": room_view.upload if room_view else None,
+            "page_count": page_count(document.rows, page.page_size) if document and page else 1,
+            "numeric": numeric_columns(page) if page else [],
+            "degraded": room_view is None,
+            "boot_json": json_for_script(boot),
+        }
+
+
+def numeric_columns(page: PageMessage) -> list[bool]:
+    """For each column whether all its cells on this page that hold anything look like numbers."""
+    width = max([len(page.header), *map(len, page.data)], default=0)
+    numeric = [False] * width
+    for column in range(width):
+        cells = [row[column] for row in page.data if column < len(row) and row[column]]
+        numeric[column] = bool(cells) and all(is_number(cell) for cell in cells)
+    return numeric
+
+
+def is_number(cell: str) -> bool:
+    cell = cell.strip()
+    return len(cell) < 40 and any(c.isdigit() for c in cell) and bool(_NUMBER.fullmatch(cell))
+
+
+def json_for_script(value: Any) -> str:
+    """JSON that may stand inside a <script type="application/json"> element."""
+    text = encode(value).decode()
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def number(value: int) -> str:
+    """1,000,000"""
+    return f"{value:,}"
+
+
+def filesize(value: int) -> str:
+    """94.5 MB (decimal units, as file managers show them; 1 GiB is shown as 1 GB)."""
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
+        if value >= size:
+            return f"{value / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{value} bytes" if value != 1 else "1 byte"
+
+
+def set_up_templates(app: web.Application, web_root: Path) -> None:
+    aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(web_root / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        filters={"number": number, "filesize": filesize},
+    )
+
+
+def _uncached(response: web.Response) -> web.Response:
+    """A room's page is true for a moment only; a stale one from the back button would mislead."""
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,377 @@
+"""One viewer's socket: reads its messages one by one and answers; the hub does the rest.
+
+Whatever a viewer sends is handled in its own task and in order, so a viewer can only make itself
+wait. An answer waits while the viewer lags; nothing is queued for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from server.accept.guard import TokenBucket, room_of
+from server.accept.turn import turn_page
+from server.accept.upload import Ingest, UploadLimits
+from server.document.messages import (
+    Ack,
+    CancelUpload,
+    ClientMessage,
+    EndUpload,
+    Heartbeat,
+    Hello,
+    Peek,
+    ServerMessage,
+    StartUpload,
+    Sync,
+    TurnPage,
+    decode,
+    encode,
+    error_message,
+)
+from server.errors import (
+    BadMessage,
+    NoUpload,
+    RateLimited,
+    TablecastError,
+    TooLarge,
+    UploadInProgress,
+)
+from server.fanout.backend import Backend
+from server.live.frames import encode_frame, pong
+from server.live.hub import Hub
+from server.live.reader import Reader, page_offset
+from server.live.room import LiveRoom
+from server.live.viewer import Viewer
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Errors a viewer may cause in a row without anything sensible between them. A program that sends
+# nothing else is not a viewer.
+ERRORS_IN_A_ROW: Final = 100
+
+
+class SocketDoor:
+    """`GET /ws/{uuid}`."""
+
+    def __init__(
+        self, hub: Hub, backend: Backend, reader: Reader, settings: Settings, node: str
+    ) -> None:
+        self._hub = hub
+        self._backend = backend
+        self._reader = reader
+        self._settings = settings
+        self._node = node
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        room = room_of(request)
+        self._hub.admit()
+        settings = self._settings
+        # A message is buffered whole, so the hard limit stays near the largest sensible one; up to
+        # it the sender gets an error that names the limit, beyond it the connection ends (1009).
+        ws = web.WebSocketResponse(
+            autoping=False,
+            max_msg_size=2 * max(settings.chunk_limit, settings.message_limit),
+        )
+        await ws.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return ws
+        viewer = self._hub.join(room, ws, transport)
+        session = Session(self, viewer, ws)
+        try:
+            await session.run()
+        except ConnectionResetError:
+            pass  # the viewer left in the middle of an answer
+        finally:
+            self._hub.leave(viewer)
+            await session.close()
+        return ws
+
+    # What a session uses
+
+    @property
+    def hub(self) -> Hub:
+        return self._hub
+
+    @property
+    def backend(self) -> Backend:
+        return self._backend
+
+    @property
+    def reader(self) -> Reader:
+        return self._reader
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    def hello(self, viewer: Viewer) -> Hello:
+        settings = self._settings
+        return Hello(
+            viewer=viewer.id,
+            node=self._node,
+            uuid=viewer.room,
+            limits={
+                "document_bytes": settings.document_limit,
+                "chunk_bytes": settings.chunk_limit,
+                "window_bytes": settings.upload_window,
+                "message_bytes": settings.message_limit,
+                "cell_bytes": settings.cell_limit,
+                "page_size": settings.page_size,
+                "heartbeat_seconds": int(settings.heartbeat),
+            },
+        )
+
+
+class Session:
+    """What one viewer does between hello and goodbye."""
+
+    def __init__(self, door: SocketDoor, viewer: Viewer, ws: web.WebSocketResponse) -> None:
+        self._door = door
+        self._viewer = viewer
+        self._ws = ws
+        self._live: LiveRoom | None = None
+        self._ingest: Ingest | None = None
+        self._failed: asyncio.Task[None] | None = None
+        self._stray_chunks = False
+        rate = door.settings.page_turns_per_second
+        self._turns = TokenBucket(rate, 2 * rate)
+        self._syncs = TokenBucket(1, 5)
+        self._errors = 0
+
+    async def run(self) -> None:
+        """Read until the viewer leaves. Raises ConnectionResetError when it vanishes meanwhile."""
+        await self._tell(self._door.hello(self._viewer))
+        self._live = self._door.hub.enter(self._viewer)
+        loop = asyncio.get_running_loop()
+        while True:
+            message = await self._ws.receive()
+            self._viewer.seen_at = loop.time()
+            if message.type is WSMsgType.PING:
+                self._viewer.offer_control(pong(message.data))
+            elif message.type is WSMsgType.PONG:
+                continue
+            elif message.type is WSMsgType.TEXT:
+                await self._text(message.data)
+            elif message.type is WSMsgType.BINARY:
+                await self._answer_errors(self._chunk(message.data), "upload")
+            else:
+                return
+            if self._errors >= ERRORS_IN_A_ROW:
+                await self._end(WSCloseCode.POLICY_VIOLATION)
+                return
+
+    async def close(self) -> None:
+        """End what the viewer leaves behind: an upload without its uploader is given up."""
+        if self._failed is not None:
+            self._failed.cancel()
+        if self._ingest is not None:
+            await asyncio.shield(self._ingest.abort())
+
+    # Internal
+
+    async def _text(self, text: str) -> None:
+        limit = self._door.settings.message_limit
+        size = len(text) if text.isascii() else len(text.encode())
+        if size > 2 * limit:
+            await self._end(WSCloseCode.MESSAGE_TOO_BIG)
+            return
+        try:
+            if size > limit:
+                raise TooLarge(
+                    f"This message has {size:,} bytes; at most {limit:,} are allowed.",
+                    what="message",
+                    limit=limit,
+                )
+            message = decode(text)
+        except TablecastError as error:
+            await self._refuse(error, None)
+            return
+        await self._answer_errors(self._handle(message), str(message.__struct_config__.tag))
+
+    async def _answer_errors(self, job: Coroutine[Any, Any, None], about: str) -> None:
+        try:
+            await job
+        except ConnectionResetError:
+            raise
+        except TablecastError as error:
+            await self._refuse(error, about)
+        else:
+            self._errors = 0
+
+    async def _handle(self, message: ClientMessage) -> None:
+        match message:
+            case TurnPage():
+                await self._turn(message.page_no)
+            case Peek():
+                await self._peek(message.page_no)
+            case StartUpload():
+                await self._start_upload(message)
+            case EndUpload():
+                await self._end_upload()
+            case CancelUpload():
+                await self._cancel_upload()
+            case Sync():
+                self._sync(message)
+            case Heartbeat():
+                pass
+
+    async def _turn(self, page_no: int) -> None:
+        self._limit_rate()
+        live = self._live
+        known = live.snapshot() if live is not None and live.loaded else None
+        await turn_page(self._door.backend, self._viewer.room, page_no, known)
+
+    async def _peek(self, page_no: int) -> None:
+        self._limit_rate()
+        live = self._live
+        assert live is not None
+        document, page = live.document, live.page
+        size = page.size if page is not None else self._door.settings.page_size
+        offset = page_offset(document, page_no, size)
+        assert document is not None
+        payload = await self._door.reader.page(self._viewer.room, document, offset, size, peek=True)
+        await self._door.hub.tell(self._viewer, encode_frame(payload))
+
+    def _limit_rate(self) -> None:
+        if not self._turns.take():
+            rate = self._door.settings.page_turns_per_second
+            raise RateLimited(f"That was too fast: at most {rate} pages a second can be turned.")
+
+    def _sync(self, message: Sync) -> None:
+        live = self._live
+        assert live is not None
+        if not self._syncs.take():
+            raise RateLimited("That was too fast: ask again in a second.")
+        if not live.loaded or (message.epoch, message.rev) != (live.epoch, live.rev):
+            live.resend(self._viewer)
+
+    # Uploads
+
+    async def _start_upload(self, message: StartUpload) -> None:
+        settings = self._door.settings
+        if self._ingest is not None:
+            raise UploadInProgress(
+                "You are sending a file already. Wait until it is complete, or cancel it."
+            )
+        if message.size is not None and message.size > settings.document_limit:
+            raise too_large(settings.document_limit)
+        ingest = Ingest(
+            self._door.backend,
+            self._viewer.room,
+            name=message.name,
+            size=message.size,
+            limits=upload_limits(settings),
+            failed=self._upload_failed,
+        )
+        self._stray_chunks = False
+        await ingest.begin()
+        self._ingest = ingest
+        await self._ack()
+
+    async def _chunk(self, chunk: bytes) -> None:
+        ingest = self._ingest
+        if ingest is None:
+            # Chunks that were on their way when the upload ended are no new mistake.
+            if not self._stray_chunks:
+                self._stray_chunks = True
+                raise NoUpload("A chunk came, but no upload is open. Send `upload` first.")
+            return
+        limit = self._door.settings.chunk_limit
+        try:
+            if len(chunk) > limit:
+                raise TooLarge(
+                    f"This chunk has {len(chunk):,} bytes; at most {limit:,} are allowed.",
+                    what="chunk",
+                    limit=limit,
+                )
+            await ingest.feed(chunk)
+        except TablecastError:
+            await self._give_up()
+            raise
+        await self._ack()
+
+    async def _end_upload(self) -> None:
+        ingest = self._open_upload()
+        try:
+            await ingest.finish()
+        except TablecastError:
+            await self._give_up()
+            raise
+        self._ingest = None
+        await self._ack(ingest, done=True)
+
+    async def _cancel_upload(self) -> None:
+        self._open_upload()
+        await self._give_up()
+
+    def _open_upload(self) -> Ingest:
+        if self._ingest is None:
+            raise NoUpload("No upload is open on this connection.")
+        return self._ingest
+
+    async def _give_up(self) -> None:
+        ingest, self._ingest = self._ingest, None
+        self._stray_chunks = True
+        if ingest is not None:
+            await ingest.abort()
+
+    def _upload_failed(self, error: TablecastError) -> None:
+        """The upload ended by itself while its uploader says nothing: tell it."""
+        if self._failed is None or self._failed.done():
+            self._failed = asyncio.create_task(self._tell_failed(error), name="upload failed")
+
+    async def _tell_failed(self, error: TablecastError) -> None:
+        # A call that is in progress raises the same error; then there is nothing left to tell.
+        await asyncio.sleep(1)
+        if self._ingest is not None:
+            await self._give_up()
+            await self._refuse(error, "upload")
+
+    async def _ack(self, ingest: Ingest | None = None, *, done: bool = False) -> None:
+        ingest = ingest or self._ingest
+        if ingest is not None:
+            await self._tell(
+                Ack(upload=ingest.id, received=ingest.received, stored=ingest.stored, done=done)
+            )
+
+    # Answers
+
+    async def _tell(self, message: ServerMessage) -> None:
+        await self._door.hub.tell(self._viewer, encode_frame(encode(message)))
+
+    async def _refuse(self, error: TablecastError, about: str | None) -> None:
+        self._errors += isinstance(error, BadMessage | TooLarge | NoUpload)
+        await self._tell(error_message(error, about))
+
+    async def _end(self, code: WSCloseCode) -> None:
+        self._door.hub.leave(self._viewer)
+        try:
+            async with asyncio.timeout(2):
+                await self._ws.close(code=code)
+        except (TimeoutError, ConnectionError):
+            self._viewer.abort()
+
+
+def upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        document=settings.document_limit,
+        record=settings.record_limit,
+        columns=settings.column_limit,
+        page_size=settings.page_size,
+        lease=settings.upload_lease,
+    )
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"This file is larger than {limit:,} bytes, the most a table may have here. "
+        "The table before it stays.",
+        what="document",
+        limit=limit,
+    )

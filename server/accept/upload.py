@@ -1,0 +1,352 @@
+"""The way of one upload: bytes come in, blocks go to the backend, the room is told.
+
+    feed -> cut and compress (a thread) -> a short queue -> store (one task) -> registers
+
+The queue is what bounds memory: `feed` waits while it is full, and whoever feeds stops reading from
+the network. The room learns of the document as soon as its first block is stored, and of progress
+at most four times a second. Whatever goes wrong, `abort` brings back what the upload replaced; if
+this node dies, any other does so when the lease has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+import secrets
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from server.document.blocks import Block, BlockCutter, index_entry
+from server.document.dialect import TSV
+from server.document.messages import Document, Upload
+from server.errors import (
+    Conflict,
+    EmptyDocument,
+    StorageFull,
+    TablecastError,
+    Unavailable,
+    UploadLost,
+)
+from server.fanout import changes
+from server.fanout.backend import Backend, StoredBlock
+
+log = logging.getLogger(__name__)
+
+# Batches of blocks between the cutter and the store: enough that neither waits for the other.
+QUEUE_LENGTH: Final = 4
+# Seconds between two progress changes of a room.
+PROGRESS_INTERVAL: Final = 0.25
+# Seconds that a store is tried again for while the backend cannot be reached: less than the lease.
+STORE_PATIENCE: Final = 20.0
+# Seconds without a byte from the uploader before the upload is given up.
+IDLE_LIMIT: Final = 60.0
+# A replaced document stays readable this long, for pages that are being rendered right now.
+DROP_AFTER: Final = 60.0
+ABORT_PATIENCE: Final = 5.0
+NAME_LIMIT: Final = 255
+DEFAULT_NAME: Final = "table.tsv"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Bytes, but for `page_size` (rows) and `lease` (seconds)."""
+
+    document: int
+    record: int
+    columns: int
+    page_size: int
+    lease: float
+
+
+class Ingest:
+    """One upload into one room. Use it as: begin, feed..., finish; or abort at any time.
+
+    `failed` is called (once, from the loop) with the error when the upload ends by itself between
+    two calls; the next call raises the same error.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        room: str,
+        *,
+        name: str,
+        size: int | None,
+        limits: UploadLimits,
+        failed: Callable[[TablecastError], None] | None = None,
+    ) -> None:
+        self.id = secrets.token_hex(12)
+        self.stored = 0
+        self._backend = backend
+        self._room = room
+        self._limits = limits
+        self._lease_ms = int(limits.lease * 1000)
+        self._failed = failed
+        self._cutter = BlockCutter(
+            record_limit=limits.record,
+            document_limit=limits.document,
+        )
+        self._upload = Upload(id=self.id, name=clean_name(name), size=size, received=0, lease=0)
+        self._version = 1
+        self._queue: asyncio.Queue[Sequence[Block] | None] = asyncio.Queue(QUEUE_LENGTH)
+        self._task: asyncio.Task[None] | None = None
+        self._error: TablecastError | None = None
+        self._announced = False
+        self._blocks = 0
+        self._records = 0
+        self._told_at = 0.0
+        self._fed_at = 0.0
+        self._over = False
+
+    # API
+
+    @property
+    def received(self) -> int:
+        return self._cutter.received
+
+    async def begin(self) -> None:
+        """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`."""
+        for last in (False, True):
+            snapshot = await self._backend.snapshot(self._room)
+            begin = changes.begin_upload(
+                snapshot,
+                id=self.id,
+                name=self._upload.name,
+                size=self._upload.size,
+                now_ms=self._backend.now_ms(),
+                lease_ms=self._lease_ms,
+            )
+            try:
+                await self._backend.append(self._room, **begin)
+                break
+            except Conflict:
+                # Someone changed the room since the snapshot; if it was another upload, the second
+                # look says so by its name.
+                if last:
+                    raise
+        self._upload = msgspec.convert(begin["set"]["upload"], Upload)
+        previous = self._upload.previous
+        self._version = previous.version + 1 if previous is not None else 1
+        self._fed_at = asyncio.get_running_loop().time()
+        self._task = asyncio.create_task(self._store(), name=f"upload {self.id}")
+
+    async def feed(self, chunk: bytes) -> None:
+        """Take the next bytes; returns when they are cut (not yet stored). Raises what is wrong."""
+        self._check()
+        self._fed_at = asyncio.get_running_loop().time()
+        blocks = await asyncio.to_thread(self._cutter.feed, chunk)
+        if blocks:
+            await self._put(blocks)
+
+    async def finish(self) -> Document:
+        """No more bytes come: store the rest and make the document complete."""
+        self._check()
+        blocks = await asyncio.to_thread(self._cutter.finish)
+        if blocks:
+            await self._put(blocks)
+        await self._put(None)
+        assert self._task is not None
+        await asyncio.shield(self._task)
+        self._check()
+        return await self._complete()
+
+    async def abort(self) -> None:
+        """Give the upload up and bring back what it replaced. Idempotent, bounded in time."""
+        if self._over:
+            return
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ABORT_PATIENCE):
+                    await asyncio.wait([self._task])
+        try:
+            async with asyncio.timeout(ABORT_PATIENCE):
+                await self._backend.append(
+                    self._room,
+                    **changes.abort(msgspec.to_builtins(self._upload), announced=self._announced),
+                )
+                await self._backend.drop(self._room, self.id, after=DROP_AFTER)
+        except Conflict:
+            pass  # another node has restored the room already
+        except (Unavailable, TimeoutError):
+            log.warning("room %s: upload %s ends with its lease", self._room, self.id)
+
+    # Internal
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._over:
+            raise UploadLost("This upload has ended. Start it again.")
+
+    async def _put(self, blocks: Sequence[Block] | None) -> None:
+        """Queue blocks for the store; raises the store's error instead of waiting for ever."""
+        assert self._task is not None
+        put = asyncio.ensure_future(self._queue.put(blocks))
+        try:
+            await asyncio.wait([put, self._task], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not put.done():
+                put.cancel()
+        self._check()
+
+    async def _store(self) -> None:
+        try:
+            await self._store_all()
+        except TablecastError as error:
+            self._fail(error)
+        except Exception:
+            log.exception("room %s: upload %s failed", self._room, self.id)
+            self._fail(UploadLost("The upload failed inside the server. Start it again."))
+
+    def _fail(self, error: TablecastError) -> None:
+        self._error = error
+        if self._failed is not None:
+            self._failed(error)
+
+    async def _store_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        renew_after = self._limits.lease / 3
+        while True:
+            try:
+                async with asyncio.timeout(renew_after):
+                    blocks = await self._queue.get()
+            except TimeoutError:
+                if loop.time() - self._fed_at > IDLE_LIMIT:
+                    raise UploadLost(
+                        f"No byte of {self._upload.name} came for {IDLE_LIMIT:.0f} seconds, so the "
+                        "upload was given up. The table before it is back; start it again."
+                    ) from None
+                await self._tell()
+                continue
+            if blocks is None:
+                return
+            await self._persistently(
+                lambda blocks=blocks: self._backend.put_blocks(  # type: ignore[misc]
+                    self._room,
+                    self.id,
+                    [
+                        StoredBlock(b.number, b.data, index_entry(b.first_record, b.first_byte))
+                        for b in blocks
+                    ],
+                )
+            )
+            last = blocks[-1]
+            self._blocks = last.number + 1
+            self._records = last.first_record + last.records
+            self.stored = last.first_byte + last.size
+            if not self._announced or loop.time() - self._told_at >= PROGRESS_INTERVAL:
+                await self._tell()
+
+    async def _tell(self) -> None:
+        """Tell the room how far the upload is, and renew its lease."""
+        self._told_at = asyncio.get_running_loop().time()
+        upload = msgspec.to_builtins(self._upload)
+        document = msgspec.to_builtins(self._document(complete=False)) if self._blocks else None
+        now_ms = self._backend.now_ms()
+        if document is not None and not self._announced:
+            self._announced = True
+            change = changes.announce(
+                upload,
+                document,
+                page_size=self._limits.page_size,
+                received=self.received,
+                now_ms=now_ms,
+                lease_ms=self._lease_ms,
+            )
+        else:
+            change = changes.progress(
+                upload, document, received=self.received, now_ms=now_ms, lease_ms=self._lease_ms
+            )
+        await self._append(change)
+        self._upload = msgspec.convert(change["set"]["upload"], Upload)
+
+    async def _complete(self) -> Document:
+        if not self._records:
+            raise EmptyDocument("There is nothing in this file.")
+        blocks, entries = await self._backend.extent(self._room, self.id)
+        if blocks != self._blocks or entries != self._blocks:
+            raise UploadLost(
+                "The storage lost a part of this upload (it may have restarted). "
+                "The table before it is back; start it again."
+            )
+        document = self._document(complete=True)
+        await self._backend.keep(self._room, [self.id])
+        await self._append(
+            changes.complete(
+                msgspec.to_builtins(self._upload),
+                msgspec.to_builtins(document),
+                page_size=self._limits.page_size,
+                announced=self._announced,
+            )
+        )
+        self._over = True
+        previous = self._upload.previous
+        if previous is not None:
+            try:
+                await self._backend.drop(self._room, previous.id, after=DROP_AFTER)
+            except TablecastError as error:
+                log.info("room %s: old document %s stays: %s", self._room, previous.id, error)
+        return document
+
+    def _document(self, *, complete: bool) -> Document:
+        header = 1  # record 0 names the columns
+        return Document(
+            id=self.id,
+            version=self._version,
+            name=self._upload.name,
+            size=self.stored if complete else self._upload.size,
+            stored=self.stored,
+            records=self._records,
+            rows=max(0, self._records - header),
+            columns=self._cutter.columns,
+            blocks=self._blocks,
+            complete=complete,
+            created=self._backend.now_ms(),
+            dialect=TSV,
+        )
+
+    async def _append(self, change: changes.Arguments) -> None:
+        # One request id for all tries: a lost reply must not apply a change twice.
+        request = secrets.token_hex(8)
+        try:
+            await self._persistently(
+                lambda: self._backend.append(self._room, request=request, **change)
+            )
+        except Conflict:
+            raise UploadLost(
+                "This upload was given up in between. The table before it is back; start it again."
+            ) from None
+
+    @staticmethod
+    async def _persistently(call: Callable[[], Any]) -> None:
+        """Do `call` until the backend can be reached, for `STORE_PATIENCE` seconds."""
+        end = time.monotonic() + STORE_PATIENCE
+        pause = 0.1
+        while True:
+            try:
+                await call()
+                return
+            except StorageFull:
+                raise
+            except Unavailable:
+                if time.monotonic() + pause > end:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 1.0)
+
+
+def clean_name(name: str) -> str:
+    """A file's name without folders, control characters and line breaks, at most 255 characters."""
+    name = re.split(r"[/\\]", name)[-1]
+    name = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
+    return name.strip()[:NAME_LIMIT] or DEFAULT_NAME

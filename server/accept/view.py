@@ -1,0 +1,60 @@
+"""A room as one request sees it, for the doors that are not sockets."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from server.document.messages import Document, Page, Upload
+from server.errors import Conflict
+from server.fanout.backend import Backend, Snapshot
+from server.live.hub import restore_if_ended
+
+
+@dataclass(frozen=True, slots=True)
+class RoomView:
+    """The registers of a room at one revision, decoded."""
+
+    epoch: str
+    rev: int
+    registers: dict[str, Any]
+    document: Document | None
+    page: Page | None
+    upload: Upload | None
+
+    @property
+    def offset(self) -> int:
+        page, document = self.page, self.document
+        return page.offset if page and document and page.document == document.id else 0
+
+
+async def view(backend: Backend, room: str) -> RoomView:
+    """Read the room now, giving up an upload whose lease has ended. Raises `Unavailable`."""
+    snapshot = await backend.snapshot(room)
+    upload = snapshot.registers.get("upload")
+    if upload is not None and upload["lease"] < backend.now_ms():
+        # On a conflict another node did it, or the upload came back.
+        with contextlib.suppress(Conflict):
+            await restore_if_ended(backend, room)
+        snapshot = await backend.snapshot(room)
+    return view_of(snapshot)
+
+
+def view_of(snapshot: Snapshot) -> RoomView:
+    registers = dict(snapshot.registers)
+
+    def get(name: str, kind: Any) -> Any:
+        value = registers.get(name)
+        return None if value is None else msgspec.convert(value, kind)
+
+    return RoomView(
+        epoch=snapshot.epoch,
+        rev=snapshot.rev,
+        registers=registers,
+        document=get("document", Document),
+        page=get("page", Page),
+        upload=get("upload", Upload),
+    )

@@ -1,0 +1,135 @@
+"""The composition root: builds the parts of a node and hands each what it needs.
+
+    backend (fan-out) -> reader -> hub -> doors
+
+They start in this order and end in reverse; one that fails to end does not stop the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+import web as browser
+from server.accept.api import ApiDoor
+from server.accept.health import HealthDoor
+from server.accept.problems import middleware
+from server.accept.site import SiteDoor, set_up_templates
+from server.accept.socket import SocketDoor
+from server.fanout.backend import Backend
+from server.fanout.memory import MemoryBackend
+from server.live.hub import Hub
+from server.live.reader import Reader
+from server.settings import Settings
+
+BACKEND: Final = web.AppKey("backend", Backend)
+HUB: Final = web.AppKey("hub", Hub)
+SETTINGS: Final = web.AppKey("settings", Settings)
+
+WEB_ROOT: Final = Path(browser.__file__).parent
+# Only these folders of web/ are served.
+STATIC: Final = ("css", "js", "vendor")
+
+
+def make_backend(settings: Settings) -> Backend:
+    """Redis where one is configured, else the memory of this process."""
+    if settings.redis_url:
+        # Imported here because whoever runs without Redis need not wait for its client to load.
+        from server.fanout.redis import RedisBackend
+
+        return RedisBackend(
+            settings.redis_url,
+            settings.node,
+            prefix=settings.redis_prefix,
+            room_life=settings.room_life,
+            linger=settings.linger,
+            audit_interval=settings.audit_interval,
+        )
+    return MemoryBackend(
+        settings.node,
+        storage_limit=settings.memory_storage_limit,
+        room_life=settings.room_life,
+    )
+
+
+def make_app(settings: Settings, backend: Backend | None = None) -> web.Application:
+    """A node, ready to be run. `backend` stands in for the configured one (in tests)."""
+    backend = backend or make_backend(settings)
+    reader = Reader(
+        backend,
+        block_cache=settings.block_cache,
+        page_cache=settings.page_cache,
+        index_cache=settings.index_cache,
+        cell_limit=settings.cell_limit,
+        message_limit=settings.page_message_limit,
+    )
+    hub = Hub(
+        backend,
+        reader,
+        capacity=settings.viewers_per_node,
+        heartbeat=settings.heartbeat,
+        stall_timeout=settings.stall_timeout,
+    )
+    app = web.Application(middlewares=[middleware(settings, settings.node)])
+    app[SETTINGS], app[BACKEND], app[HUB] = settings, backend, hub
+    set_up_templates(app, WEB_ROOT)
+    app.cleanup_ctx.append(_run_parts)
+    _add_routes(app, backend, reader, hub, settings)
+    return app
+
+
+async def _run_parts(app: web.Application) -> AsyncIterator[None]:
+    backend, hub = app[BACKEND], app[HUB]
+    await backend.start(hub)
+    hub.start()
+    try:
+        yield
+    finally:
+        try:
+            await hub.close()
+        finally:
+            await backend.close()
+
+
+def _add_routes(
+    app: web.Application, backend: Backend, reader: Reader, hub: Hub, settings: Settings
+) -> None:
+    node = settings.node
+    site = SiteDoor(backend, reader, settings, node, WEB_ROOT)
+    api = ApiDoor(backend, reader, settings)
+    socket = SocketDoor(hub, backend, reader, settings, node)
+    health = HealthDoor(backend, hub)
+    app.add_routes(
+        [
+            web.get("/", site.start),
+            web.get("/t/{uuid}", site.room),
+            web.post("/sample", site.sample),
+            web.get("/ws/{uuid}", socket.handle, allow_head=False),
+            web.post("/api/rooms", api.create_room),
+            web.get("/api/rooms/{uuid}", api.get_room),
+            web.put("/api/rooms/{uuid}/document", api.put_document),
+            web.get("/api/rooms/{uuid}/document", api.get_document),
+            web.get("/api/rooms/{uuid}/pages/{page_no}", api.get_page),
+            web.put("/api/rooms/{uuid}/page", api.put_page),
+            web.get("/api/rooms/{uuid}/rows/{row}/cells/{column}", api.get_cell),
+            web.get("/healthz", health.alive),
+            web.get("/readyz", health.ready),
+        ]
+    )
+    for folder in STATIC:
+        app.router.add_static(f"/static/{folder}", WEB_ROOT / folder)
+    app.router.add_get("/favicon.svg", _favicon)
+    app.on_response_prepare.append(_let_revalidate)
+
+
+async def _favicon(request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(WEB_ROOT / "favicon.svg")
+
+
+async def _let_revalidate(request: web.Request, response: web.StreamResponse) -> None:
+    # Modules of two releases must never meet in one page, so browsers ask (and get a short 304).
+    if request.path.startswith("/static/"):
+        response.headers["Cache-Control"] = "no-cache"

@@ -1,0 +1,292 @@
+"""The rooms and viewers of this node, and the few tasks that serve all of them.
+
+The hub is the fan-out's receiver: `changed` routes an event to its room. Its tasks sweep lagging
+viewers, send heartbeats, say how many are here, and give up uploads whose lease has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import WSCloseCode, web
+
+from server.document.messages import Bye, HeartbeatMessage, encode
+from server.errors import Conflict, Draining, Full, TablecastError, Unavailable
+from server.fanout import changes
+from server.fanout.backend import Backend, Event
+from server.live.frames import FULL_WINDOW, PING, Frame, encode_frame
+from server.live.reader import Reader
+from server.live.room import LiveRoom
+from server.live.viewer import Viewer, prepare_socket
+
+log = logging.getLogger(__name__)
+
+SWEEP_INTERVAL: Final = 0.05
+# Lagging viewers looked at before other work gets its turn.
+SWEEP_SLICE: Final = 512
+# The hub beats once a second, each time for the viewers whose turn it is.
+BEAT: Final = 1.0
+# Heartbeats a viewer may leave without any sign of life (a pong is one).
+MISSED_BEATS: Final = 3
+# Counts of viewers are forgotten by the others after 6 s, so they are said anew before that.
+HERE_INTERVAL: Final = 2.0
+# A storm of joins says the count this often, not once a viewer.
+HERE_DEBOUNCE: Final = 0.2
+CARE_INTERVAL: Final = 1.0
+# A room's idle life is prolonged this often while anyone watches.
+KEEP_INTERVAL: Final = 3600.0
+CLOSE_PATIENCE: Final = 2.0
+
+
+class Hub:
+    """All viewers of this node. `capacity` is the number of viewers it takes."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        reader: Reader,
+        *,
+        capacity: int,
+        heartbeat: float,
+        stall_timeout: float,
+    ) -> None:
+        self.rooms: dict[str, LiveRoom] = {}
+        self.viewers: dict[str, Viewer] = {}
+        self.capacity = capacity
+        self.draining = False
+        self.aborted = 0
+        self._backend = backend
+        self._reader = reader
+        self._heartbeat = heartbeat
+        self._stall_timeout = stall_timeout
+        self._lag: set[Viewer] = set()
+        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._degraded = False
+        self._counted: dict[str, int] = {}
+        self._kept_at: dict[str, float] = {}
+        self._here_due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._turns: list[dict[str, Viewer]] = [{} for _ in range(max(1, round(heartbeat / BEAT)))]
+
+    # API: the fan-out's receiver
+
+    def changed(self, room: str, event: Event) -> None:
+        live = self.rooms.get(room)
+        if live is not None:
+            live.take(event)
+
+    def degraded(self, degraded: bool) -> None:
+        self._degraded = degraded
+        for room in list(self.rooms.values()):
+            room.set_degraded(degraded)
+
+    # API: viewers
+
+    def start(self) -> None:
+        jobs: dict[str, Coroutine[Any, Any, None]] = {
+            "sweep": self._sweep(),
+            "heartbeats": self._beat(),
+            "here": self._say_here(),
+            "care": self._care(),
+        }
+        self._tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+
+    def admit(self) -> None:
+        """Raise `Draining` or `Full` if this node takes no further viewer."""
+        if self.draining:
+            raise Draining("This node is shutting down. Connect again: another one will answer.")
+        if len(self.viewers) >= self.capacity:
+            raise Full(
+                f"This node has reached its limit of {self.capacity:,} viewers. Try again shortly."
+            )
+
+    def join(self, room: str, ws: web.WebSocketResponse, transport: asyncio.Transport) -> Viewer:
+        """Add the viewer behind a prepared socket. From now on nothing else sends data on `ws`."""
+        now = asyncio.get_running_loop().time()
+        prepare_socket(transport)
+        viewer = Viewer(
+            secrets.token_hex(8), room, transport, deflate=ws.compress == FULL_WINDOW, now=now
+        )
+        self.viewers[viewer.id] = viewer
+        self._sockets[viewer.id] = ws
+        min(self._turns, key=len)[viewer.id] = viewer
+        return viewer
+
+    def enter(self, viewer: Viewer) -> LiveRoom:
+        """Let a viewer that was told `hello` look at its room."""
+        live = self.rooms.get(viewer.room)
+        if live is None:
+            live = self.rooms[viewer.room] = LiveRoom(viewer.room, self._reader, self._lag)
+            live.degraded = self._degraded
+            self._backend.follow(viewer.room)
+        live.add(viewer)
+        self._here_due.set()
+        return live
+
+    def leave(self, viewer: Viewer) -> None:
+        """Forget a viewer; call it before its socket is closed. Idempotent."""
+        if self.viewers.pop(viewer.id, None) is None:
+            return
+        self._sockets.pop(viewer.id, None)
+        self._lag.discard(viewer)
+        for turn in self._turns:
+            turn.pop(viewer.id, None)
+        live = self.rooms.get(viewer.room)
+        if live is None:
+            return
+        live.remove(viewer)
+        self._here_due.set()
+        if not live.viewers:
+            del self.rooms[viewer.room]
+            self._kept_at.pop(viewer.room, None)
+            self._backend.unfollow(viewer.room)
+            live.retire()
+
+    async def tell(self, viewer: Viewer, frame: Frame) -> None:
+        """Answer one viewer; waits while it lags. Raises ConnectionResetError when it is gone."""
+        await viewer.tell(frame, self._lag)
+
+    # API: the end
+
+    async def drain(self, seconds: float) -> None:
+        """Send everyone away within `seconds`, spread evenly so that no other node is stormed."""
+        self.draining = True
+        async with asyncio.TaskGroup() as group:
+            for viewer in list(self.viewers.values()):
+                group.create_task(self._send_away(viewer, random.uniform(0, seconds)))
+
+    async def close(self) -> None:
+        """End tasks and rooms; idempotent."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_PATIENCE)
+        for room in list(self.rooms.values()):
+            await room.close()
+
+    # Internal
+
+    async def _send_away(self, viewer: Viewer, delay: float) -> None:
+        await asyncio.sleep(delay)
+        ws = self._sockets.get(viewer.id)
+        if ws is None:
+            return
+        now = asyncio.get_running_loop().time()
+        viewer.offer(encode_frame(encode(Bye(reason="The server restarts.", again=True))), now)
+        self.leave(viewer)
+        try:
+            # close() waits for the peer's own close and can hang on a stalled one.
+            async with asyncio.timeout(CLOSE_PATIENCE):
+                await ws.close(code=WSCloseCode.GOING_AWAY)
+        except (TimeoutError, ConnectionError):
+            viewer.abort()
+
+    async def _sweep(self) -> None:
+        """Look after lagging viewers: catch up those that drained, end those that never do."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL)
+            for number, viewer in enumerate(list(self._lag)):
+                if number and number % SWEEP_SLICE == 0:
+                    await asyncio.sleep(0)
+                if viewer not in self._lag:
+                    continue
+                now = loop.time()
+                if viewer.drained(now):
+                    self._lag.discard(viewer)
+                    live = self.rooms.get(viewer.room)
+                    if live is not None:
+                        live.catch_up(viewer)
+                elif now - viewer.progress_at > self._stall_timeout:
+                    self.aborted += 1
+                    self._lag.discard(viewer)
+                    viewer.abort()
+
+    async def _beat(self) -> None:
+        """A heartbeat and a ping for a share of the viewers each second, everyone in turn."""
+        loop = asyncio.get_running_loop()
+        at = 0
+        while True:
+            await asyncio.sleep(BEAT)
+            at = (at + 1) % len(self._turns)
+            frames: dict[tuple[str, int], Frame] = {}
+            now = loop.time()
+            for viewer in list(self._turns[at].values()):
+                if now - viewer.seen_at > MISSED_BEATS * self._heartbeat:
+                    self.aborted += 1
+                    viewer.abort()
+                    continue
+                known = (viewer.epoch, max(0, viewer.rev))
+                frame = frames.get(known)
+                if frame is None:
+                    beat = encode_frame(encode(HeartbeatMessage(epoch=known[0], rev=known[1])))
+                    frame = Frame(beat.plain + PING, beat.deflated + PING)
+                    frames[known] = frame
+                viewer.offer(frame, now)
+
+    async def _say_here(self) -> None:
+        """Tell the fan-out how many viewers each room has on this node."""
+        while True:
+            try:
+                async with asyncio.timeout(HERE_INTERVAL):
+                    await self._here_due.wait()
+                await asyncio.sleep(HERE_DEBOUNCE)
+                everything = False
+            except TimeoutError:
+                everything = True
+            self._here_due.clear()
+            counts = {uuid: len(room.viewers) for uuid, room in self.rooms.items()}
+            said = dict(counts) if everything else {}
+            said |= {
+                uuid: count for uuid, count in counts.items() if self._counted.get(uuid) != count
+            }
+            said |= {uuid: 0 for uuid in self._counted if uuid not in counts}
+            self._counted = counts
+            if not said:
+                continue
+            try:
+                await self._backend.here(said)
+            except TablecastError as error:
+                log.debug("the number of viewers could not be said: %s", error)
+
+    async def _care(self) -> None:
+        """Give up uploads whose node is gone; keep rooms alive that someone watches."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CARE_INTERVAL)
+            now_ms = self._backend.now_ms()
+            for live in list(self.rooms.values()):
+                upload = live.upload
+                if upload is not None and upload.lease < now_ms:
+                    await self._guarded(live.uuid, restore_if_ended(self._backend, live.uuid))
+                if loop.time() - self._kept_at.get(live.uuid, float("-inf")) > KEEP_INTERVAL:
+                    self._kept_at[live.uuid] = loop.time()
+                    document = live.document
+                    if document is not None and document.complete:
+                        keep = self._backend.keep(live.uuid, [document.id])
+                        await self._guarded(live.uuid, keep)
+
+    @staticmethod
+    async def _guarded(room: str, job: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await job
+        except (Unavailable, Conflict) as error:
+            log.info("room %s: %s", room, error)
+        except TablecastError:
+            log.exception("room %s: care failed", room)
+
+
+async def restore_if_ended(backend: Backend, room: str) -> bool:
+    """Bring back what an upload replaced, if its lease has ended. True if it did."""
+    snapshot = await backend.snapshot(room)
+    restore = changes.restore(snapshot, backend.now_ms())
+    if restore is None:
+        return False
+    await backend.append(room, **restore)
+    return True

@@ -1,0 +1,242 @@
+"""Reads pages, cells and bytes of a document from its blocks, through byte-bounded caches.
+
+Blocks never change, so whatever is cached under a document's id stays true. A page is cached for
+good when it is full or its document complete, and with the row count in its key until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from server.document.blocks import decompress
+from server.document.messages import Cut, Document, PageMessage
+from server.document.pages import Index, build_page, parse_block
+from server.errors import Missing, NoDocument, PageOutOfRange
+from server.fanout.backend import Backend
+from server.live.cache import ByteCache
+
+# More source bytes than this are parsed in a thread: the loop would be held for milliseconds.
+THREAD_FROM: Final = 512 * 1024
+# Blocks read ahead at once when a whole document is streamed: a few, so that memory stays flat.
+STREAM_BATCH: Final = 16
+
+
+class Rendered(NamedTuple):
+    """A page's JSON without its envelope: `rows` in it, and the fields from `header` on."""
+
+    rows: int
+    fields: bytes
+
+
+class Envelope(msgspec.Struct, kw_only=True, tag="page", tag_field="type"):
+    """The fields of a page message that can change while its rows stay the same."""
+
+    uuid: str
+    document: str
+    page_no: int
+    page_size: int
+    total_number: int
+    first_row: int
+    rev: int | msgspec.UnsetType = msgspec.UNSET
+    peek: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Body(msgspec.Struct, kw_only=True):
+    header: list[str]
+    data: list[list[str]]
+    cut: list[Cut]
+    columns_left_out: int
+
+
+class Reader:
+    """Pages of documents for everyone on this node. Capacities are in bytes."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        block_cache: int,
+        page_cache: int,
+        index_cache: int,
+        cell_limit: int,
+        message_limit: int,
+    ) -> None:
+        self._backend = backend
+        self._cell_limit = cell_limit
+        self._message_limit = message_limit
+        self.blocks: ByteCache[tuple[str, int], bytes] = ByteCache(block_cache)
+        self.pages: ByteCache[tuple[str, int, int, int], Rendered] = ByteCache(page_cache)
+        self.indexes: ByteCache[str, Index] = ByteCache(index_cache)
+        self.headers: ByteCache[str, list[str]] = ByteCache(index_cache)
+
+    # API
+
+    async def page(
+        self,
+        room: str,
+        document: Document,
+        offset: int,
+        size: int,
+        *,
+        rev: int | None = None,
+        peek: bool = False,
+    ) -> bytes:
+        """The JSON of a page message: rows `offset + 1` to `offset + size`.
+
+        Raises `Missing` when blocks are gone (the document was replaced), `Unavailable`.
+        """
+        rendered = await self._rendered(room, document, offset, size)
+        envelope = Envelope(
+            uuid=room,
+            document=document.id,
+            page_no=offset // size + 1,
+            page_size=size,
+            total_number=document.rows,
+            first_row=offset + 1,
+        )
+        if rev is not None:
+            envelope.rev = rev
+        if peek:
+            envelope.peek = True
+        # The encoded rows are spliced in: encoding them anew would cost more than all the rest.
+        return msgspec.json.encode(envelope)[:-1] + b"," + rendered.fields[1:]
+
+    async def page_message(
+        self, room: str, document: Document, offset: int, size: int
+    ) -> PageMessage:
+        """The same page, decoded (to render HTML)."""
+        return msgspec.json.decode(await self.page(room, document, offset, size), type=PageMessage)
+
+    async def cell(self, room: str, document: Document, row: int, column: int) -> str:
+        """A whole cell. `row` counts from 1 (0: the header), `column` from 0."""
+        if not 0 <= row <= document.rows:
+            raise PageOutOfRange(f"There is no row {row}: the table has {document.rows:,} rows.")
+        if row == 0:
+            record = await self.header(room, document)
+        else:
+            record = (await self._records(room, document, self._record(document, row - 1), 1))[0]
+        if not 0 <= column < len(record):
+            raise PageOutOfRange(f"Row {row} has no column {column}: it has {len(record)} cells.")
+        return record[column]
+
+    async def header(self, room: str, document: Document) -> list[str]:
+        """The cells of record 0, or [] for a document without a header."""
+        if not document.dialect.header or document.records == 0:
+            return []
+        header = self.headers.get(document.id)
+        if header is None:
+            header = (await self._records(room, document, 0, 1))[0]
+            self.headers.put(document.id, header, sum(len(cell) for cell in header))
+        return header
+
+    async def source(self, room: str, document: Document) -> AsyncIterator[bytes]:
+        """The document's bytes so far, a few blocks at a time."""
+        for first in range(0, document.blocks, STREAM_BATCH):
+            numbers = range(first, min(first + STREAM_BATCH, document.blocks))
+            for data in await self._backend.get_blocks(room, document.id, numbers):
+                yield decompress(data)
+
+    # Internal
+
+    @staticmethod
+    def _record(document: Document, row_offset: int) -> int:
+        return row_offset + (1 if document.dialect.header else 0)
+
+    async def _rendered(self, room: str, document: Document, offset: int, size: int) -> Rendered:
+        count = max(0, min(size, document.rows - offset))
+        closed = count == size or document.complete
+        key = (document.id, offset, size, -1 if closed else document.rows)
+        rendered = self.pages.get(key)
+        if rendered is None:
+            header = await self.header(room, document)
+            rows = await self._records(room, document, self._record(document, offset), count)
+            message = build_page(
+                uuid=room,
+                document_id=document.id,
+                header=header,
+                rows=rows,
+                offset=offset,
+                page_size=size,
+                total_rows=document.rows,
+                cell_limit=self._cell_limit,
+                message_limit=self._message_limit,
+            )
+            body = Body(
+                header=message.header,
+                data=message.data,
+                cut=message.cut,
+                columns_left_out=message.columns_left_out,
+            )
+            rendered = Rendered(len(rows), msgspec.json.encode(body))
+            self.pages.put(key, rendered, len(rendered.fields))
+        return rendered
+
+    async def _records(
+        self, room: str, document: Document, first: int, count: int
+    ) -> list[list[str]]:
+        count = min(count, document.records - first)
+        if count <= 0:
+            return []
+        index = await self._index(room, document)
+        numbers = index.blocks_for(first, count, document.records)
+        sources = await self._sources(room, document.id, numbers)
+        dialect = document.dialect
+
+        def parse() -> list[list[str]]:
+            records: list[list[str]] = []
+            for number, source in zip(numbers, sources, strict=True):
+                skip = max(0, first - index.first_record(number))
+                records += parse_block(
+                    source, dialect, skip, count - len(records), is_first_block=number == 0
+                )
+            return records
+
+        if sum(map(len, sources)) > THREAD_FROM:
+            records = await asyncio.to_thread(parse)
+        else:
+            records = parse()
+        if len(records) != count:
+            raise Missing("A part of this table could not be read.")
+        return records
+
+    async def _index(self, room: str, document: Document) -> Index:
+        index = self.indexes.get(document.id) or Index()
+        known = len(index)
+        if known < document.blocks:
+            more = await self._backend.index(room, document.id, known)
+            # Another reader may have fetched the same entries during the wait.
+            index.append(more[(len(index) - known) * 16 :])
+            if len(index) < document.blocks:
+                raise Missing("A part of this table is gone.")
+            self.indexes.put(document.id, index, index.nbytes)
+        return index
+
+    async def _sources(self, room: str, document_id: str, numbers: Sequence[int]) -> list[bytes]:
+        found = {number: self.blocks.get((document_id, number)) for number in numbers}
+        wanted = [number for number, source in found.items() if source is None]
+        if wanted:
+            stored = await self._backend.get_blocks(room, document_id, wanted)
+            for number, data in zip(wanted, stored, strict=True):
+                source = decompress(data)
+                found[number] = source
+                self.blocks.put((document_id, number), source, len(source))
+        return [source for source in found.values() if source is not None]
+
+
+def page_offset(document: Document | None, page_no: int, size: int) -> int:
+    """The offset of page `page_no`. Raises `NoDocument`, `PageOutOfRange` (naming the range)."""
+    if document is None:
+        raise NoDocument("This room has no table yet. Upload one first.")
+    pages = page_count(document.rows, size)
+    if not 1 <= page_no <= pages:
+        raise PageOutOfRange(f"There is no page {page_no}: this table has pages 1 to {pages:,}.")
+    return (page_no - 1) * size
+
+
+def page_count(rows: int, size: int) -> int:
+    """Pages of `size` rows; an empty table has one."""
+    return max(1, -(-rows // size))

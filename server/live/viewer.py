@@ -1,0 +1,129 @@
+"""One connection that looks at a room, as the fan-out sees it: a transport that must never wait."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final
+
+from server.live.frames import Frame
+
+# A viewer with more than this still unsent gets nothing new until it has drained: what it would
+# get meanwhile is older than what it will get then.
+HIGH_MARK: Final = 16 * 1024
+# Left to itself the kernel grows a send buffer to megabytes, and a stalled viewer would look fine
+# for that long.
+SEND_BUFFER: Final = 128 * 1024
+# A peer that vanished without a close is noticed by the kernel after this many seconds.
+VANISHED_AFTER: Final = 30
+
+
+class Viewer:
+    """What the hub knows of one connection.
+
+    `rev` of `epoch` is the last revision whose registers were written to it, `page` the serial
+    number of the last rendering of the page that was. `behind` means that it must be written a
+    whole state. All methods return at once, except `tell`, which only the viewer's own reader
+    awaits.
+    """
+
+    __slots__ = (
+        "_drained",
+        "_unsent",
+        "behind",
+        "deflate",
+        "epoch",
+        "id",
+        "lagging",
+        "page",
+        "progress_at",
+        "rev",
+        "room",
+        "seen_at",
+        "transport",
+    )
+
+    def __init__(
+        self, viewer_id: str, room: str, transport: asyncio.Transport, *, deflate: bool, now: float
+    ) -> None:
+        self.id = viewer_id
+        self.room = room
+        self.transport = transport
+        self.deflate = deflate
+        self.epoch = ""
+        self.rev = -1
+        self.page = -1
+        self.behind = True
+        self.lagging = False
+        self.seen_at = now
+        self.progress_at = now
+        self._unsent = 0
+        self._drained: asyncio.Future[None] | None = None
+
+    def offer(self, frame: Frame, now: float) -> bool:
+        """Write `frame` unless the viewer lags; False if it was not written."""
+        transport = self.transport
+        if self.lagging or transport.is_closing():
+            return False
+        unsent = transport.get_write_buffer_size()
+        if unsent >= HIGH_MARK:
+            self.lagging = True
+            self.progress_at = now
+            self._unsent = unsent
+            return False
+        transport.write(frame.deflated if self.deflate else frame.plain)
+        return True
+
+    def offer_control(self, data: bytes) -> None:
+        """Write a control frame, unless so much is unsent that it would only pile up."""
+        transport = self.transport
+        if not transport.is_closing() and transport.get_write_buffer_size() < HIGH_MARK:
+            transport.write(data)
+
+    async def tell(self, frame: Frame, lag: set[Viewer]) -> None:
+        """Write an answer to this viewer alone, waiting while it lags (so it cannot pile up).
+
+        `lag` is the hub's set of lagging viewers, whose sweep ends the wait or the connection.
+        Raises ConnectionResetError when the connection is gone.
+        """
+        loop = asyncio.get_running_loop()
+        while not self.offer(frame, loop.time()):
+            if self.transport.is_closing():
+                raise ConnectionResetError("the viewer is gone")
+            lag.add(self)
+            if self._drained is None:
+                self._drained = loop.create_future()
+            await asyncio.shield(self._drained)
+
+    def drained(self, now: float) -> bool:
+        """For the sweep: whether everything was sent; notes when the last byte was."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self.progress_at = now
+            self._unsent = unsent
+        if unsent and not self.transport.is_closing():
+            return False
+        self.lagging = False
+        self._wake()
+        return True
+
+    def abort(self) -> None:
+        """End the connection now, dropping what is unsent."""
+        self.transport.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._drained is not None:
+            if not self._drained.done():
+                self._drained.set_result(None)
+            self._drained = None
+
+
+def prepare_socket(transport: asyncio.Transport) -> None:
+    """Bound what the kernel holds for a viewer, and how long it believes in a silent one."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_AFTER * 1000)
