@@ -38,6 +38,7 @@ def make_backend(settings: Settings) -> Backend:
     """Redis where one is configured, else the memory of this process."""
     if settings.redis_url:
         # Imported here because whoever runs without Redis need not wait for its client to load.
+        from server.fanout.bus import Timing
         from server.fanout.redis import RedisBackend
 
         return RedisBackend(
@@ -45,8 +46,7 @@ def make_backend(settings: Settings) -> Backend:
             settings.node,
             prefix=settings.redis_prefix,
             room_life=settings.room_life,
-            linger=settings.linger,
-            audit_interval=settings.audit_interval,
+            timing=Timing(linger=settings.linger, audit=settings.audit_interval),
         )
     return MemoryBackend(
         settings.node,

@@ -117,7 +117,7 @@ class LiveRoom:
         if isinstance(event, Here):
             self._take_here(event.count)
             return
-        elif isinstance(event, Snapshot):
+        if isinstance(event, Snapshot):
             registers = dict(event.registers)
             if self.loaded and event.epoch == self.epoch and event.rev == self.rev:
                 return
