@@ -77,7 +77,7 @@ class BlockCutter:
 
     `received`: bytes fed. `stored`, `records`, `blocks`: source bytes, records and blocks handed
     out; `stored` is always a record's end. `columns`: cells in record 0, known with the first
-    block handed out (which contains record 0).
+    block handed out (which contains record 0). `dialect`: what the bytes are read by.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class BlockCutter:
         self.records = 0
         self.columns = 0
         self.blocks = 0
+        self.dialect = dialect
         self._block_size = block_size
         self._record_limit = record_limit
         self._document_limit = document_limit
@@ -209,7 +210,7 @@ class BlockCutter:
         """Refuse a record with too many cells; learn how many record 0 has."""
         if self.columns and not self._quotes.may_be_wide(source):
             return
-        rows = read_records(source, self._quotes.dialect, 0, records)
+        rows = read_records(source, self.dialect, 0, records)
         if max(map(len, rows), default=0) > COLUMN_LIMIT:
             raise TooLarge(
                 f"A row has more than {COLUMN_LIMIT:,} columns, the limit. Everyone keeps what "
@@ -254,15 +255,14 @@ class _Quotes:
     """Finds line ends outside quoted cells, mostly at the speed of C."""
 
     def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
         self._quote = dialect.quote.encode()
         self._delimiter = dialect.delimiter.encode()
-        self._starts = tuple(end + self._quote for end in (self._delimiter, b"\n", b"\r"))
         q = re.escape(self._quote)
         # The quote comes first in each pattern, and the look back after it, because the re module
         # searches quickly for what a pattern begins with.
         begins = rb"(?<![^%b\n\r]%b)" % (re.escape(self._delimiter), q)
         inside = rb"[^%b]*+(?:%b%b[^%b]*+)*+" % (q, q, q, q)
+        self._opening = re.compile(q + begins)
         self._cell = re.compile(q + begins + inside + q)
         self._inside = re.compile(inside)
         self._mark = re.compile(rb"[%b\n\r]" % q + begins)
@@ -280,23 +280,19 @@ class _Quotes:
 
     def _outside(self, source: bytes) -> tuple[bytes, bool]:
         """`source` with each quoted cell replaced by a letter, and whether its end is in one."""
-        if not self._has_quoted_cell(source):
+        if not self._has_quotes(source):
             return source, False
         text = self._cell.sub(b"x", source)
-        if not self._has_quoted_cell(text):
+        if (opened := self._opening.search(text)) is None:
             return text, False
-        starts = [text.find(start) + 1 for start in self._starts if start in text]
-        opened = 0 if text.startswith(self._quote) else min(starts)
-        return text[:opened] + b"x", True
+        return text[: opened.start()] + b"x", True
 
-    def _has_quoted_cell(self, source: bytes) -> bool:
-        return bool(self._quote) and (
-            source.startswith(self._quote) or any(start in source for start in self._starts)
-        )
+    def _has_quotes(self, source: bytes) -> bool:
+        return bool(self._quote) and self._quote in source
 
     def may_be_wide(self, source: bytes) -> bool:
         """Whether a record of `source` could have more than COLUMN_LIMIT cells; quickly."""
-        if not self._has_quoted_cell(source):
+        if not self._has_quotes(source):
             # Such a record is so long that one of these windows lies in it.
             window = COLUMN_LIMIT // 2
             if all(
