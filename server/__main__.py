@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -73,8 +72,9 @@ async def serve(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         log.info("draining %d viewers", len(app[HUB].viewers))
-        with contextlib.suppress(Exception):
-            await app[HUB].drain(settings.drain_time)
+        # Without Redis there is no other node to spare from a storm of viewers.
+        spread = settings.drain_time if settings.redis_url else 0
+        await app[HUB].drain(spread)
     finally:
         await runner.cleanup()
 

@@ -132,6 +132,10 @@ class LiveRoom:
 
     def add(self, viewer: Viewer) -> None:
         self.viewers[viewer.id] = viewer
+        if self._shown is None and self.degraded:
+            # Nothing of the room is known yet, and this is why.
+            now = asyncio.get_running_loop().time()
+            self._offer(viewer, _frame(StatusMessage(degraded=True)), now)
         self._catch_up(viewer)
 
     def remove(self, viewer: Viewer) -> None:
