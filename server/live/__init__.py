@@ -1,0 +1,1 @@
+"""This node's rooms and viewers: each change is rendered once and written to many."""
