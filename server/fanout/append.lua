@@ -1,0 +1,65 @@
+#!lua flags=allow-oom
+-- The only writer of registers and chat. Checks first, writes after.
+--
+-- KEYS  room, chat, request
+-- ARGV  1 channel, 2 epoch to use if one is minted, 3 and 4 the epoch and revision the caller knows,
+--       5 life of the room in ms, 6 life of the request id in ms, 7 messages kept,
+--       8 JSON of the registers, 9 JSON of the fields, 10 JSON of the chat message or "null",
+--       11 "1" to do nothing unless the revision went back,
+--       12 how many guards, 13 how many hash fields to set, then per guard: field, value,
+--       then per hash field: name, value, then the names of the hash fields to delete.
+-- Returns {"done" | "again" | "conflict" | "kept", epoch, revision}.
+--
+-- JSON is only joined, never decoded: a Lua table cannot tell [] from {}.
+
+local room, chat, request = KEYS[1], KEYS[2], KEYS[3]
+local guards, sets = tonumber(ARGV[12]), tonumber(ARGV[13])
+local at = 14
+
+local before = redis.call('GET', request)
+if before then
+  local epoch, rev = string.match(before, '^(%S+) (%d+)$')
+  return {'again', epoch, rev}
+end
+
+for _ = 1, guards do
+  if (redis.call('HGET', room, ARGV[at]) or '') ~= ARGV[at + 1] then
+    return {'conflict', '', '0'}
+  end
+  at = at + 2
+end
+
+local epoch = redis.call('HGET', room, 'epoch')
+local rev = tonumber(redis.call('HGET', room, 'rev') or '0')
+local went_back = epoch and epoch == ARGV[3] and rev < tonumber(ARGV[4])
+if ARGV[11] == '1' and not went_back then
+  return {'kept', '', '0'}
+end
+
+if not epoch then
+  redis.call('UNLINK', chat)
+end
+if not epoch or went_back then
+  epoch = ARGV[2]
+  redis.call('HSET', room, 'epoch', epoch)
+end
+
+rev = string.format('%.0f', redis.call('HINCRBY', room, 'rev', 1))
+for _ = 1, sets do
+  redis.call('HSET', room, ARGV[at], ARGV[at + 1])
+  at = at + 2
+end
+while ARGV[at] do
+  redis.call('HDEL', room, ARGV[at])
+  at = at + 1
+end
+if ARGV[10] ~= 'null' then
+  redis.call('XADD', chat, 'MAXLEN', '=', ARGV[7], '*', 'rev', rev, 'message', ARGV[10])
+end
+
+redis.call('PEXPIRE', room, ARGV[5])
+redis.call('PEXPIRE', chat, ARGV[5])
+redis.call('SET', request, epoch .. ' ' .. rev, 'PX', ARGV[6])
+redis.call('SPUBLISH', ARGV[1], '{"epoch":"' .. epoch .. '","rev":' .. rev .. ',"set":' .. ARGV[8]
+  .. ',"fields":' .. ARGV[9] .. ',"chat":' .. ARGV[10] .. '}')
+return {'done', epoch, rev}

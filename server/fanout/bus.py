@@ -1,0 +1,565 @@
+"""How a node hears of changes: one subscriber connection, and nobody is left stale.
+
+A room is followed so: SSUBSCRIBE, wait for the *confirmation*, read a snapshot, then take only
+changes with a higher revision. Whatever casts doubt on that chain (a gap, a new epoch, a revision
+that went back, a confirmation nobody asked for) makes the room dirty, and a dirty room is read
+again. When the connection breaks, all rooms are dirty. Each room is at one stage:
+
+    NEW      not subscribed on this connection        -> _subscribing asks
+    ASKED    SSUBSCRIBE is sent                        -> the confirmation arrives
+    DIRTY    subscribed; messages are of no use yet    -> _syncing reads
+    READING  a snapshot is on its way; changes wait    -> it arrives
+    LIVE     up to date
+
+Two watchmen look after what cannot be seen from here: a ping with a deadline finds a connection
+that is open but dead, and an audit compares revisions and finds messages that never came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from redis.exceptions import RedisError
+
+from server.errors import Unavailable
+from server.fanout.backend import Change, Event, Here, Receiver, Snapshot
+from server.fanout.replica import Replica, Verdict
+
+SUBSCRIBE_BATCH = 200  # channels in one command; a larger one would keep Redis from others
+READ_BATCH = 100  # rooms in one pipelined read, so that a joiner waits for one batch at most
+REVISION_BATCH = 500  # rooms in one pipelined read of the audit
+WAITING_CHANGES = 1_000  # changes that wait for one snapshot; past it a second snapshot is cheaper
+READS_BETWEEN_YIELDS = 64  # a flood of messages must not hold up the rest of the loop
+FIRST_BACKOFF = 0.05  # seconds; doubles with each failure
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How patient a bus is, all in seconds."""
+
+    linger: float = 15.0  # a room stays subscribed this long after its last follower
+    audit: float = 5.0  # between two comparisons of all revisions
+    grace: float = 1.0  # a message may be this late before it counts as lost
+    ping: float = 2.0  # between two pings on the subscriber connection
+    answer: float = 2.0  # a connection that answers nothing for so long is broken
+    backoff: float = 1.0  # the longest wait between two attempts to connect
+
+
+class Link(Protocol):
+    """The part of a redis-py connection that is used here; it never reconnects by itself."""
+
+    async def connect(self) -> None: ...
+
+    async def send_command(self, *args: Any, **kwargs: Any) -> None: ...
+
+    async def read_response(
+        self, disable_decoding: bool = False, timeout: float | None = None
+    ) -> Any: ...
+
+    async def disconnect(self, nowait: bool = False) -> None: ...
+
+
+class Rooms(Protocol):
+    """What a bus reads from Redis by ordinary commands; each raises `Unavailable`."""
+
+    def channel(self, room: str) -> str: ...
+
+    async def connected(self) -> None:
+        """A new connection stands: measure what has to be measured anew."""
+
+    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, int] | Exception]:
+        """Snapshot and viewers of each room; an error where only that room cannot be read."""
+
+    async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
+        """(epoch, rev) of each room; ("", 0) where there is none."""
+
+    async def mint(self, room: str, epoch: str, rev: int) -> None:
+        """Give the room a new epoch if it is still at `epoch` with a revision below `rev`."""
+
+
+class Lost(Exception):
+    """The subscriber connection is of no use any more."""
+
+
+class _Stage(Enum):
+    NEW = "new"
+    ASKED = "asked"
+    DIRTY = "dirty"
+    READING = "reading"
+    LIVE = "live"
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    room: str
+    channel: bytes
+    count: int = 0
+    stage: _Stage = _Stage.NEW
+    replica: Replica = field(default_factory=Replica)
+    known: bool = False  # the replica has been filled at least once
+    again: bool = False  # became dirty while it was read
+    waiting: list[Change] = field(default_factory=list)
+    greeted: bool = False  # the receiver has had a snapshot since the first follow
+    greeting: bool = False  # a snapshot for one more follower is about to be told
+    viewers: int = 0
+    losses: int = 0  # audits in a row that found a message missing
+    linger: asyncio.TimerHandle | None = None
+
+
+class _Message(msgspec.Struct):
+    epoch: str = ""
+    rev: int = 0
+    set: dict[str, Any] = {}
+    fields: dict[str, str] = {}
+    chat: dict[str, Any] | None = None
+    here: int | None = None
+
+
+_decoder = msgspec.json.Decoder(_Message)
+
+
+class Bus:
+    """Follows rooms for one node and tells its receiver, as `backend.Backend` promises."""
+
+    def __init__(self, rooms: Rooms, connect: Callable[[], Link], timing: Timing) -> None:
+        """`connect` makes a connection (not yet connected) that speaks RESP2 and never retries."""
+        self._source = rooms
+        self._connect = connect
+        self._timing = timing
+        self._receiver: Receiver | None = None
+        self._rooms: dict[str, _Followed] = {}
+        self._channels: dict[bytes, _Followed] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._degraded = False
+        self._failures = 0
+        # Of the present connection
+        self._connected = False
+        self._since: float | None = None  # when it was established
+        self._asked: Counter[bytes] = Counter()  # confirmations on their way, by channel
+        self._left: Counter[bytes] = Counter()
+        self._to_leave: dict[bytes, None] = {}  # ordered sets
+        self._to_subscribe: dict[_Followed, None] = {}
+        self._dirty: dict[_Followed, None] = {}
+        self._unreadable: dict[_Followed, None] = {}
+        self._recovering: set[_Followed] = set()
+        self._work = asyncio.Event()
+        self._reads = asyncio.Event()
+        self._heard = asyncio.Event()
+
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._task = asyncio.create_task(self._run(), name="bus")
+
+    async def close(self) -> None:
+        """Idempotent; waits at most two seconds."""
+        for followed in self._rooms.values():
+            if followed.linger is not None:
+                followed.linger.cancel()
+        task, self._task = self._task, None
+        self._receiver = None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task}, timeout=2)
+
+    def follow(self, room: str) -> None:
+        followed = self._rooms.get(room)
+        if followed is None:
+            followed = _Followed(room, self._source.channel(room).encode())
+            self._rooms[room] = self._channels[followed.channel] = followed
+            self._to_subscribe[followed] = None
+            self._work.set()
+        if followed.linger is not None:
+            followed.linger.cancel()
+            followed.linger = None
+        followed.count += 1
+        if followed.stage is _Stage.LIVE and not followed.greeting:
+            followed.greeting = True
+            asyncio.get_running_loop().call_soon(self._greet, followed)
+
+    def unfollow(self, room: str) -> None:
+        followed = self._rooms.get(room)
+        if followed is None or followed.count == 0:
+            return
+        followed.count -= 1
+        if followed.count == 0:
+            followed.greeted = False
+            followed.linger = asyncio.get_running_loop().call_later(
+                self._timing.linger, self._leave, followed
+            )
+
+    def known(self, room: str) -> tuple[str, int]:
+        """The newest epoch and revision this node has seen of a room it follows, else ("", 0)."""
+        followed = self._rooms.get(room)
+        if followed is None or not followed.known:
+            return "", 0
+        return followed.replica.epoch, followed.replica.rev
+
+    def counted(self, room: str, viewers: int) -> None:
+        """The sum of viewers, learnt by other means than a message."""
+        followed = self._rooms.get(room)
+        if followed is not None and followed.stage is _Stage.LIVE:
+            self._count(followed, viewers)
+
+    # Telling the receiver
+
+    def _tell(self, followed: _Followed, event: Event) -> None:
+        if self._receiver is None or not followed.greeted:
+            return
+        try:
+            self._receiver.changed(followed.room, event)
+        except Exception:
+            _log.exception("The receiver failed on an event of room %s", followed.room)
+
+    def _greet(self, followed: _Followed) -> None:
+        """Tell the present state to one more follower, unless a read is about to do so anyway."""
+        followed.greeting = False
+        if followed.count and followed.stage is _Stage.LIVE:
+            followed.greeted = True
+            self._tell(followed, followed.replica.snapshot())
+            self._tell(followed, Here(followed.viewers))
+
+    def _count(self, followed: _Followed, viewers: int) -> None:
+        if viewers != followed.viewers:
+            followed.viewers = viewers
+            self._tell(followed, Here(viewers))
+
+    def _set_degraded(self, degraded: bool) -> None:
+        if degraded != self._degraded:
+            self._degraded = degraded
+            if self._receiver is not None:
+                self._receiver.degraded(degraded)
+
+    # One connection after the other
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._serve()
+            except Exception as error:
+                if not self._degraded:
+                    _log.warning("Lost the connection to Redis: %s", _reason(error))
+                if not _expected(error):
+                    _log.error("The bus failed; it connects again", exc_info=error)
+            self._set_degraded(True)
+            now = asyncio.get_running_loop().time()
+            if self._since is not None and now - self._since > self._timing.backoff:
+                self._failures = 0  # it worked for a while, so the first attempt is made at once
+            if self._failures:
+                longest = min(self._timing.backoff, FIRST_BACKOFF * 2 ** min(self._failures, 16))
+                await asyncio.sleep(longest * random.uniform(0.5, 1))
+            self._failures += 1
+
+    async def _serve(self) -> None:
+        """Keep all rooms up to date over one connection; raises when that is lost."""
+        self._since = None
+        link = self._connect()
+        try:
+            async with asyncio.timeout(self._timing.answer):
+                await link.connect()
+            await self._source.connected()
+            self._begin()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._reading(link), name="bus reading")
+                group.create_task(self._pinging(link), name="bus pinging")
+                group.create_task(self._subscribing(link), name="bus subscribing")
+                group.create_task(self._syncing(), name="bus syncing")
+                group.create_task(self._auditing(), name="bus auditing")
+        finally:
+            self._connected = False
+            for followed in self._rooms.values():
+                followed.stage = _Stage.NEW
+            await link.disconnect(nowait=True)
+
+    def _begin(self) -> None:
+        self._connected = True
+        self._since = asyncio.get_running_loop().time()
+        self._asked.clear()
+        self._left.clear()
+        self._to_leave.clear()
+        self._dirty.clear()
+        self._unreadable.clear()
+        self._to_subscribe = dict.fromkeys(self._rooms.values())
+        self._recovering = set(self._rooms.values())
+        self._work.set()
+        self._recovered(None)
+
+    def _recovered(self, followed: _Followed | None) -> None:
+        """`followed` is up to date or gone; when no room is left behind, all is well again."""
+        if followed is not None:
+            self._recovering.discard(followed)
+        if self._connected and not self._recovering:
+            if self._degraded:
+                _log.info("Connected to Redis; all rooms are up to date")
+            self._set_degraded(False)
+
+    # Subscriptions
+
+    def _leave(self, followed: _Followed) -> None:
+        followed.linger = None
+        del self._rooms[followed.room], self._channels[followed.channel]
+        self._to_subscribe.pop(followed, None)
+        self._dirty.pop(followed, None)
+        self._unreadable.pop(followed, None)
+        if self._connected:
+            self._to_leave[followed.channel] = None
+            self._work.set()
+        followed.stage = _Stage.NEW
+        self._recovered(followed)
+
+    def _resubscribe(self, followed: _Followed) -> None:
+        followed.stage = _Stage.NEW
+        self._dirty.pop(followed, None)
+        self._to_subscribe[followed] = None
+        self._work.set()
+
+    async def _subscribing(self, link: Link) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            # Leaving goes first: a room that was left and is followed again ends up subscribed.
+            while leaving := _take(self._to_leave, SUBSCRIBE_BATCH):
+                self._left.update(leaving)
+                await link.send_command("SUNSUBSCRIBE", *leaving)
+            while joining := _take(self._to_subscribe, SUBSCRIBE_BATCH):
+                for followed in joining:
+                    followed.stage = _Stage.ASKED
+                    self._asked[followed.channel] += 1
+                await link.send_command("SSUBSCRIBE", *(f.channel for f in joining))
+                if self._to_leave:
+                    self._work.set()
+                    break
+
+    def _confirmed(self, channel: bytes) -> None:
+        followed = self._channels.get(channel)
+        if not self._asked[channel]:
+            # Somebody subscribed behind our back: what was published before is lost.
+            if followed is not None:
+                self._doubt(followed)
+            return
+        _count_down(self._asked, channel)
+        # Answers come in the order of the commands, so only the last one counts.
+        if followed is not None and followed.stage is _Stage.ASKED and not self._asked[channel]:
+            self._read_again(followed)
+
+    def _unsubscribed(self, channel: bytes) -> None:
+        followed = self._channels.get(channel)
+        if self._left[channel]:
+            _count_down(self._left, channel)
+        elif followed is not None:
+            self._resubscribe(followed)
+
+    # Messages
+
+    async def _reading(self, link: Link) -> None:
+        for number in _forever():
+            answer = await link.read_response(disable_decoding=True, timeout=math.inf)
+            self._heard.set()
+            match answer:
+                case [b"smessage", channel, data]:
+                    self._message(channel, data)
+                case [b"ssubscribe", channel, _]:
+                    self._confirmed(channel)
+                case [b"sunsubscribe", channel, _]:
+                    self._unsubscribed(channel)
+                case Exception():
+                    raise Lost(f"Redis refused a command: {answer}")
+            if number % READS_BETWEEN_YIELDS == 0:
+                await asyncio.sleep(0)
+
+    def _message(self, channel: bytes, data: bytes) -> None:
+        followed = self._channels.get(channel)
+        if followed is None:
+            return
+        try:
+            message = _decoder.decode(data)
+        except msgspec.MsgspecError as error:
+            _log.warning("Room %s: a message was not understood: %s", followed.room, error)
+            self._doubt(followed)
+            return
+        if message.here is not None:
+            if followed.stage is _Stage.LIVE:
+                self._count(followed, message.here)
+            return
+        change = Change(message.epoch, message.rev, message.set, message.chat, message.fields)
+        if followed.stage is _Stage.LIVE:
+            self._take_in(followed, change)
+        elif followed.stage is _Stage.READING:
+            if len(followed.waiting) < WAITING_CHANGES:
+                followed.waiting.append(change)
+            else:
+                followed.again = True
+
+    def _take_in(self, followed: _Followed, change: Change) -> None:
+        verdict = followed.replica.apply(change)
+        if verdict is Verdict.APPLIED:
+            self._tell(followed, change)
+        elif verdict is Verdict.GAP:
+            self._doubt(followed)
+
+    # Snapshots
+
+    def _doubt(self, followed: _Followed) -> None:
+        """The room may have missed something: read it again."""
+        if followed.stage is _Stage.LIVE:
+            self._read_again(followed)
+        elif followed.stage is _Stage.READING:
+            followed.again = True
+
+    def _read_again(self, followed: _Followed) -> None:
+        followed.stage = _Stage.DIRTY
+        self._dirty[followed] = None
+        self._reads.set()
+
+    async def _syncing(self) -> None:
+        while True:
+            await self._reads.wait()
+            self._reads.clear()
+            while batch := _take(self._dirty, READ_BATCH):
+                for followed in batch:
+                    followed.stage = _Stage.READING
+                    followed.again = False
+                    followed.waiting = []
+                loaded = await self._source.load([followed.room for followed in batch])
+                for followed, result in zip(batch, loaded, strict=True):
+                    if followed.stage is not _Stage.READING:
+                        continue
+                    if isinstance(result, Exception):
+                        # Only this room cannot be read; the others must not wait for it.
+                        _log.error("Room %s cannot be read", followed.room, exc_info=result)
+                        followed.stage = _Stage.DIRTY
+                        self._unreadable[followed] = None
+                        self._recovered(followed)
+                    elif self._went_back(followed, result[0]):
+                        before = followed.replica.epoch, followed.replica.rev
+                        await self._source.mint(followed.room, *before)
+                        if followed.stage is _Stage.READING:
+                            self._read_again(followed)
+                    else:
+                        followed.stage = _Stage.LIVE
+                        self._replace(followed, *result)
+
+    def _went_back(self, followed: _Followed, snapshot: Snapshot) -> bool:
+        replica = followed.replica
+        return followed.known and snapshot.epoch == replica.epoch and snapshot.rev < replica.rev
+
+    def _replace(self, followed: _Followed, snapshot: Snapshot, viewers: int) -> None:
+        followed.replica.replace(snapshot)
+        followed.known = True
+        followed.viewers = viewers
+        waiting, followed.waiting = followed.waiting, []
+        if followed.count:
+            followed.greeted = True
+            self._tell(followed, followed.replica.snapshot())
+            self._tell(followed, Here(viewers))
+        for change in waiting:
+            if followed.stage is _Stage.LIVE:
+                self._take_in(followed, change)
+        if followed.again:
+            self._doubt(followed)
+        self._recovered(followed)
+
+    # Watchmen
+
+    async def _pinging(self, link: Link) -> None:
+        while True:
+            await asyncio.sleep(self._timing.ping)
+            self._heard.clear()
+            await link.send_command("PING", secrets.token_hex(4))
+            try:
+                async with asyncio.timeout(self._timing.answer):
+                    await self._heard.wait()
+            except TimeoutError:
+                raise Lost(f"no answer in {self._timing.answer:g} s") from None
+
+    async def _auditing(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.audit)
+            for followed in _take(self._unreadable, READ_BATCH):
+                self._read_again(followed)
+            behind = await self._behind()
+            if not behind:
+                continue
+            # A busy room's message may just be on its way.
+            await asyncio.sleep(self._timing.grace)
+            lost = [
+                followed
+                for followed, epoch, rev in behind
+                if followed.stage is _Stage.LIVE and not _contains(followed, epoch, rev)
+            ]
+            for followed in lost:
+                followed.losses += 1
+                self._resubscribe(followed)
+            if any(followed.losses > 1 for followed in lost):
+                raise Lost("published changes do not arrive")
+
+    async def _behind(self) -> list[tuple[_Followed, str, int]]:
+        """Rooms that are not (yet) at the revision that Redis has."""
+        behind = []
+        live = [f for f in self._rooms.values() if f.stage is _Stage.LIVE]
+        for start in range(0, len(live), REVISION_BATCH):
+            batch = live[start : start + REVISION_BATCH]
+            # Taken before the read: what arrives during it must not look as if it went back.
+            revs = [followed.replica.rev for followed in batch]
+            found = await self._source.revisions([followed.room for followed in batch])
+            for followed, before, (epoch, rev) in zip(batch, revs, found, strict=True):
+                if followed.stage is not _Stage.LIVE:
+                    continue
+                if epoch == followed.replica.epoch and rev < before:
+                    self._doubt(followed)
+                elif _contains(followed, epoch, rev):
+                    followed.losses = 0
+                else:
+                    behind.append((followed, epoch, rev))
+        return behind
+
+
+def _contains(followed: _Followed, epoch: str, rev: int) -> bool:
+    return followed.replica.epoch == epoch and followed.replica.rev >= rev
+
+
+def _take(queue: dict[_T, None], count: int) -> list[_T]:
+    """Remove and return the first `count` of an ordered set."""
+    taken = list(islice(queue, count))
+    for item in taken:
+        del queue[item]
+    return taken
+
+
+def _count_down(counter: Counter[bytes], channel: bytes) -> None:
+    counter[channel] -= 1
+    if not counter[channel]:
+        del counter[channel]
+
+
+def _forever() -> Iterable[int]:
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+def _expected(error: BaseException) -> bool:
+    """Whether losing a connection may look like this, as opposed to a defect of ours."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_expected(inner) for inner in error.exceptions)
+    return isinstance(error, RedisError | Lost | Unavailable | OSError | TimeoutError)
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

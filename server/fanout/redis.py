@@ -1,0 +1,460 @@
+"""The backend for several nodes: rooms, documents and fan-out through one Redis (or Valkey) >= 7.
+
+`append.lua` is the only writer of registers and chat; `bus.py` hears of changes; here is the rest:
+the commands, and what Redis's errors mean to people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.resources
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    ConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+
+from server.errors import Conflict, Missing, StorageFull, Unavailable
+from server.fanout.backend import JSON, Change, Receiver, Snapshot, StoredBlock
+from server.fanout.bus import Bus, Link, Timing
+from server.fanout.keys import Keys
+from server.fanout.replica import CHAT_KEPT
+
+ENTRY_BYTES = 16  # one block's entry in a document's index
+ROOM_LIFE = 7 * 24 * 3600.0  # seconds a room lives after the last time anyone cared
+INCOMPLETE_LIFE = 15 * 60.0  # seconds blocks live that no `keep` has claimed
+REQUEST_LIFE = 300.0  # seconds a request id is remembered; longer than any client retries
+LEASE = 6.0  # seconds a node's count of viewers is believed; three times the pace of `here`
+PATIENCE = 5.0  # seconds one call may take in all, retries included
+CONNECTIONS = 64  # for commands; more calls wait their turn
+HERE_BATCH = 500  # rooms in one pipeline
+
+_REFUSALS = ("LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
+
+Connect = Callable[[Retry], "Redis"]
+
+
+class Clock:
+    """Redis's time, kept on by the monotonic clock: a wall clock may jump."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now_ms(self) -> int:
+        return int((time.monotonic() + self._offset) * 1000)
+
+    def measured(self, theirs: float, asked: float, answered: float) -> None:
+        """Redis said `theirs` (s since 1970) between two monotonic times of this machine."""
+        self._offset = theirs - (asked + answered) / 2
+
+
+class RedisBackend:
+    """Keeps the promises of `backend.Backend` between all nodes that use the same Redis."""
+
+    name = "redis"
+
+    def __init__(
+        self,
+        url: str,
+        node_id: str,
+        *,
+        prefix: str = "tablecast:",
+        room_life: float = ROOM_LIFE,
+        incomplete_life: float = INCOMPLETE_LIFE,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
+        timing: Timing | None = None,
+        connect: Callable[[Retry], Redis] | None = None,
+        shebang: bool = True,
+    ) -> None:
+        """All times in seconds. `connect` makes a client (RESP2, bytes) in place of one for `url`;
+        `shebang` False strips the scripts' first line for servers that do not know it.
+        """
+        self.node_id = node_id
+        self._keys = Keys(prefix)
+        self._room_life = int(room_life * 1000)
+        self._incomplete_life = int(incomplete_life * 1000)
+        self._lease = int(lease * 1000)
+        self._patience = patience
+        self._clock = Clock()
+        self._closed = False
+        self._append = _Script("append.lua", shebang)
+        self._present = _Script("present.lua", shebang)
+        make = connect or (lambda retry: _client(url, retry))
+        retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2)
+        # append.lua applies a request once and all else can be repeated, so retries are safe.
+        self._redis = make(retry)
+        # The bus must see every break itself, so its connections never retry.
+        self._subscriber = make(Retry(NoBackoff(), 0))
+        self._bus = Bus(self, self._link, timing or Timing())
+
+    async def start(self, receiver: Receiver) -> None:
+        self._bus.start(receiver)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._bus.close()
+        for client in (self._redis, self._subscriber):
+            try:
+                async with asyncio.timeout(1):
+                    await client.aclose()
+            except (OSError, ConnectionError, TimeoutError):
+                continue  # it is closed either way
+
+    async def check(self) -> None:
+        async with self._asking(min(self._patience, 2.0)):
+            await self._redis.ping()
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    # Room state
+
+    async def append(
+        self,
+        room: str,
+        *,
+        set: Mapping[str, JSON] | None = None,
+        chat: Mapping[str, JSON] | None = None,
+        fields: Mapping[str, str] | None = None,
+        expect: Mapping[str, str] | None = None,
+        request: str | None = None,
+    ) -> Change:
+        # Through JSON: the change that is returned is the one that other nodes will read.
+        registers = {name: msgspec.json.encode(value) for name, value in (set or {}).items()}
+        message = msgspec.json.encode(chat)
+        fields = dict(fields or {})
+        outcome, epoch, rev = await self._apply(
+            room,
+            registers,
+            message,
+            fields,
+            expect or {},
+            request or secrets.token_hex(8),
+            self._bus.known(room),
+        )
+        if outcome == b"conflict":
+            raise Conflict("The room changed in between; nothing was changed. Look again.")
+        return Change(
+            epoch=epoch.decode(),
+            rev=int(rev),
+            set={name: msgspec.json.decode(value) for name, value in registers.items()},
+            chat=msgspec.json.decode(message),
+            fields=fields,
+        )
+
+    async def snapshot(self, room: str) -> Snapshot:
+        async with self._asking():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hgetall(self._keys.room(room))
+                pipe.xrange(self._keys.chat(room))
+                state, chat = await pipe.execute()
+            return _snapshot(state, chat)
+
+    def follow(self, room: str) -> None:
+        self._bus.follow(room)
+
+    def unfollow(self, room: str) -> None:
+        self._bus.unfollow(room)
+
+    async def here(self, counts: Mapping[str, int]) -> None:
+        rooms = list(counts)
+        for start in range(0, len(rooms), HERE_BATCH):
+            batch = rooms[start : start + HERE_BATCH]
+            async with self._asking():
+                totals = await self._count(batch, counts)
+            for room, total in zip(batch, totals, strict=True):
+                self._bus.counted(room, int(total))
+
+    # Documents
+
+    async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
+        if not blocks:
+            return
+        data, index = self._keys.blocks(room, document), self._keys.index(room, document)
+        async with self._asking(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(data, mapping={str(block.number): block.data for block in blocks})
+            for first, entries in _runs(blocks):
+                pipe.setrange(index, first * ENTRY_BYTES, entries)
+            pipe.pexpire(data, self._incomplete_life)
+            pipe.pexpire(index, self._incomplete_life)
+            await pipe.execute()
+
+    async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:
+        if not numbers:
+            return []
+        async with self._asking():
+            found: list[Any] = await self._redis.hmget(
+                self._keys.blocks(room, document), [str(number) for number in numbers]
+            )
+        if any(block is None for block in found):
+            raise Missing("A part of this table is gone; the room shows what there is.")
+        return found
+
+    async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
+        async with self._asking():
+            found: Any = await self._redis.getrange(
+                self._keys.index(room, document), first_block * ENTRY_BYTES, -1
+            )
+        return bytes(found)
+
+    async def extent(self, room: str, document: str) -> tuple[int, int]:
+        async with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hlen(self._keys.blocks(room, document))
+            pipe.strlen(self._keys.index(room, document))
+            blocks, index = await pipe.execute()
+        return int(blocks), int(index) // ENTRY_BYTES
+
+    async def keep(self, room: str, documents: Sequence[str]) -> None:
+        async with self._asking(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.pexpire(self._keys.room(room), self._room_life)
+            pipe.pexpire(self._keys.chat(room), self._room_life)
+            for document in documents:
+                pipe.pexpire(self._keys.blocks(room, document), self._room_life)
+                pipe.pexpire(self._keys.index(room, document), self._room_life)
+            await pipe.execute()
+
+    async def drop(self, room: str, document: str, *, after: float = 0) -> None:
+        keys = self._keys.blocks(room, document), self._keys.index(room, document)
+        async with self._asking():
+            if after <= 0:
+                await self._redis.unlink(*keys)
+                return
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.pexpire(key, int(after * 1000))
+                await pipe.execute()
+
+    # What the bus asks for (bus.Rooms)
+
+    def channel(self, room: str) -> str:
+        return self._keys.channel(room)
+
+    async def connected(self) -> None:
+        async with self._asking():
+            await self._measure()
+
+    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, int] | Exception]:
+        async with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+            for room in rooms:
+                pipe.hgetall(self._keys.room(room))
+                pipe.xrange(self._keys.chat(room))
+                pipe.hget(self._keys.nodes(room), "total")
+            answers = await pipe.execute(raise_on_error=False)
+        loaded: list[tuple[Snapshot, int] | Exception] = []
+        for state, chat, viewers in zip(*(iter(answers),) * 3, strict=True):
+            try:
+                for answer in (state, chat, viewers):
+                    if isinstance(answer, Exception):
+                        raise answer
+                loaded.append((_snapshot(state, chat), int(viewers or 0)))
+            except (ResponseError, ValueError) as error:
+                loaded.append(error)
+        return loaded
+
+    async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
+        async with self._asking():
+            await self._measure()
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for room in rooms:
+                    pipe.hmget(self._keys.room(room), ["epoch", "rev"])
+                answers = await pipe.execute(raise_on_error=False)
+        return [
+            ("?", 0) if isinstance(answer, Exception) else _revision(*answer) for answer in answers
+        ]
+
+    async def mint(self, room: str, epoch: str, rev: int) -> None:
+        await self._apply(
+            room, {}, b"null", {}, {}, secrets.token_hex(8), (epoch, rev), only_if_went_back=True
+        )
+
+    # Internal
+
+    async def _apply(
+        self,
+        room: str,
+        registers: Mapping[str, bytes],
+        message: bytes,
+        fields: Mapping[str, str],
+        expect: Mapping[str, str],
+        request: str,
+        known: tuple[str, int],
+        *,
+        only_if_went_back: bool = False,
+    ) -> tuple[bytes, bytes, bytes]:
+        """Run append.lua: (outcome, epoch, revision)."""
+        stored = {f"r:{name}": value for name, value in registers.items()}
+        stored |= {f"f:{name}": text.encode() for name, text in fields.items()}
+        present = {name: value for name, value in stored.items() if value not in (b"null", b"")}
+        pieces = (
+            b"%b:%b" % (msgspec.json.encode(name), value) for name, value in registers.items()
+        )
+        arguments: list[Any] = [
+            self._keys.channel(room),
+            secrets.token_hex(8),
+            *known,
+            self._room_life,
+            int(REQUEST_LIFE * 1000),
+            CHAT_KEPT,
+            b"{%b}" % b",".join(pieces),
+            msgspec.json.encode(fields),
+            message,
+            "1" if only_if_went_back else "0",
+            len(expect),
+            len(present),
+        ]
+        for name, value in expect.items():
+            arguments += (f"f:{name}", value)
+        for name, stored_value in present.items():
+            arguments += (name, stored_value)
+        arguments += (name for name in stored if name not in present)
+        keys = (
+            self._keys.room(room),
+            self._keys.chat(room),
+            self._keys.request(room, request),
+        )
+        async with self._asking():
+            outcome, epoch, rev = await self._append.run(self._redis, keys, arguments)
+        return outcome, epoch, rev
+
+    async def _count(self, rooms: Sequence[str], counts: Mapping[str, int]) -> list[int]:
+        for _ in range(2):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for room in rooms:
+                    pipe.evalsha(
+                        self._present.sha,
+                        1,
+                        self._keys.nodes(room),
+                        self._keys.channel(room),
+                        self.node_id,
+                        str(counts[room]),
+                        str(self._lease),
+                    )
+                try:
+                    return [int(total) for total in await pipe.execute()]
+                except NoScriptError:
+                    await self._redis.script_load(self._present.text)
+        raise Unavailable("Redis forgets its scripts; try again in a moment.")
+
+    async def _measure(self) -> None:
+        asked = time.monotonic()
+        seconds, microseconds = await self._redis.time()
+        self._clock.measured(int(seconds) + int(microseconds) / 1e6, asked, time.monotonic())
+
+    def _link(self) -> Link:
+        pool: Any = self._subscriber.connection_pool
+        link: Link = pool.make_connection()
+        return link
+
+    @asynccontextmanager
+    async def _asking(self, patience: float | None = None) -> AsyncIterator[None]:
+        """Bound the time of what is asked in here, and say in our words what went wrong."""
+        if self._closed:
+            raise Unavailable("This node is closing; connect again.")
+        try:
+            async with asyncio.timeout(self._patience if patience is None else patience):
+                yield
+        except OutOfMemoryError as error:
+            raise StorageFull(
+                "The server has no room for more. What the room had is kept; try again later."
+            ) from error
+        except (
+            ConnectionError,
+            TimeoutError,
+            OSError,  # asyncio's own TimeoutError among them
+            ReadOnlyError,
+            ClusterDownError,
+            TryAgainError,
+        ) as error:
+            raise _unavailable() from error
+        except ResponseError as error:
+            if str(error).startswith(_REFUSALS):
+                raise _unavailable() from error
+            raise
+
+
+class _Script:
+    """A Lua script that is sent by its digest, and whole where Redis does not know it yet."""
+
+    def __init__(self, file: str, shebang: bool) -> None:
+        text = importlib.resources.files("server.fanout").joinpath(file).read_text("utf-8")
+        self.text = text if shebang else text.partition("\n")[2]
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        try:
+            return await redis.evalsha(self.sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await redis.eval(self.text, len(keys), *keys, *arguments)
+
+
+def _client(url: str, retry: Retry) -> Redis:
+    """A client whose every step is bounded: 1 s to connect, 2 s for an answer."""
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "retry": retry,
+        "socket_connect_timeout": 1.0,
+        "socket_timeout": 2.0,
+        "socket_keepalive": True,
+    }
+    if not retry.get_retries():
+        return Redis.from_pool(ConnectionPool.from_url(url, **options))
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=CONNECTIONS, timeout=PATIENCE, **options
+    )
+    return Redis.from_pool(pool)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        "The server cannot reach its storage just now. Nothing was lost; try again in a moment."
+    )
+
+
+def _revision(epoch: bytes | None, rev: bytes | None) -> tuple[str, int]:
+    return (epoch or b"").decode(), int(rev or 0)
+
+
+def _snapshot(
+    state: Mapping[bytes, bytes], chat: Sequence[tuple[bytes, Mapping[bytes, bytes]]]
+) -> Snapshot:
+    registers: dict[str, JSON] = {}
+    fields: dict[str, str] = {}
+    for key, value in state.items():
+        if key.startswith(b"r:"):
+            registers[key[2:].decode()] = msgspec.json.decode(value)
+        elif key.startswith(b"f:"):
+            fields[key[2:].decode()] = value.decode()
+    epoch, rev = _revision(state.get(b"epoch"), state.get(b"rev"))
+    # A chat without its room is what an expired room left behind; the next change removes it.
+    messages = [msgspec.json.decode(entry[b"message"]) for _, entry in chat] if epoch else []
+    return Snapshot(epoch, rev, registers, messages, fields)
+
+
+def _runs(blocks: Sequence[StoredBlock]) -> list[tuple[int, bytes]]:
+    """(first block, entries) for each run of consecutive blocks: one command each."""
+    runs: list[tuple[int, list[bytes]]] = []
+    for block in sorted(blocks, key=lambda block: block.number):
+        if runs and block.number == runs[-1][0] + len(runs[-1][1]):
+            runs[-1][1].append(block.entry)
+        else:
+            runs.append((block.number, [block.entry]))
+    return [(first, b"".join(entries)) for first, entries in runs]
