@@ -321,8 +321,8 @@ class Settings:
 
     allowed_origins: tuple[str, ...] = _setting(
         (),
-        "Other sites whose pages may connect, as in `https://a.example,https://b.example`. "
-        "Empty: only pages of the host that was asked.",
+        "Sites whose pages may connect, as in `https://a.example,https://b.example`; this one's own "
+        "must be among them. Empty: those of the host that was asked.",
         _Kind(_parse_list, _show_list, _are_origins, "origins (scheme://host[:port]) with commas"),
     )
     trusted_proxies: tuple[Network, ...] = _setting(
