@@ -321,7 +321,7 @@ class Settings:
 
     allowed_origins: tuple[str, ...] = _setting(
         (),
-        "Sites whose pages may connect, as in `https://a.example,https://b.example`; this one's own "
+        "Sites whose pages may connect, as in `https://a.example,https://b.example`; our own "
         "must be among them. Empty: those of the host that was asked.",
         _Kind(_parse_list, _show_list, _are_origins, "origins (scheme://host[:port]) with commas"),
     )
