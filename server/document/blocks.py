@@ -54,12 +54,12 @@ def index_entry(first_record: int, first_byte: int) -> bytes:
     return _ENTRY.pack(first_record, first_byte)
 
 
-def decompress(data: bytes) -> bytes:
-    """The source bytes of a block.
+def decompress(data: bytes, *, record_limit: int = RECORD_LIMIT) -> bytes:
+    """The source bytes of a block that was cut under this `record_limit`.
 
-    Raises `Missing` if `data` is no block's: damaged, or larger than any block can be.
+    Raises `Missing` if `data` is no such block: damaged, or larger than one can be.
     """
-    most = RECORD_LIMIT + BLOCK_SIZE + len(BOM)
+    most = record_limit + BLOCK_SIZE
     try:
         if not 0 <= zstandard.frame_content_size(data) <= most:
             raise Missing("A part of this document is damaged.")
@@ -71,9 +71,9 @@ def decompress(data: bytes) -> bytes:
 class BlockCutter:
     """Bytes of one document in, blocks out; the same blocks however the bytes are split.
 
-    A block ends with the first line end at or after `block_size` source bytes. Holds no more than
-    a block, a record and 256 KiB. One call at a time, from any thread. After an error the cutter
-    is of no further use.
+    A block ends with the first line end at or after `block_size` source bytes (`record_limit` if
+    that is smaller). Holds no more than a block, a record and 256 KiB. One call at a time, from
+    any thread. After an error the cutter is of no further use.
 
     `received`: bytes fed. `stored`, `records`, `blocks`: source bytes, records and blocks handed
     out; `stored` is always a record's end. `columns`: cells in record 0, known with the first
@@ -87,18 +87,21 @@ class BlockCutter:
         block_size: int = BLOCK_SIZE,
         record_limit: int = RECORD_LIMIT,
         document_limit: int = DOCUMENT_LIMIT,
+        column_limit: int = COLUMN_LIMIT,
     ) -> None:
-        if not 0 < block_size <= record_limit:
-            raise ValueError("a block is at least one byte and at most a record")
+        if min(block_size, record_limit) < 1:
+            raise ValueError("blocks and records are at least one byte long")
         self.received = 0
         self.stored = 0
         self.records = 0
         self.columns = 0
         self.blocks = 0
         self.dialect = dialect
-        self._block_size = block_size
+        # A record over the limit must cross its block's edge to be seen.
+        self._block_size = min(block_size, record_limit)
         self._record_limit = record_limit
         self._document_limit = document_limit
+        self._column_limit = column_limit
         self._quotes = _Quotes(dialect)
         self._compressor = zstandard.ZstdCompressor(level=_COMPRESSION)
         self._checked = False
@@ -174,10 +177,11 @@ class BlockCutter:
             return
         assert self._head is not None
         if size - self._quotes.last_line(self._rest, self._head) > self._record_limit:
+            row = self._cut_records + self._head.records - (not self._head.is_line_start)
             raise TooLarge(
-                f"A row is larger than {_megabytes(self._record_limit)}, the limit, near byte "
-                f"{self._cut_bytes:,}. A quote that is never closed can be the cause. Everyone "
-                "keeps what they had.",
+                f"{_row(row)} is larger than {_megabytes(self._record_limit)}, the limit. A quote "
+                "that opens a cell and is never closed can be the cause. Everyone keeps what they "
+                "had.",
                 what="record",
                 limit=self._record_limit,
             )
@@ -199,7 +203,9 @@ class BlockCutter:
             first_byte=self._cut_bytes,
             records=records,
             size=len(source),
-            data=self._compressor.compress(source),
+            # Copied, because what the compressor returns keeps the memory of the worst case, about
+            # the size of the source, for as long as it lives.
+            data=bytes(memoryview(self._compressor.compress(source))),
         )
         self._cut_blocks += 1
         self._cut_records += records
@@ -208,15 +214,18 @@ class BlockCutter:
 
     def _check_columns(self, source: bytes, records: int) -> None:
         """Refuse a record with too many cells; learn how many record 0 has."""
-        if self.columns and not self._quotes.may_be_wide(source):
+        doubtful = self._quotes.may_be_wide(source, self._column_limit)
+        if self.columns and not doubtful:
             return
-        rows = read_records(source, self.dialect, 0, records)
-        if max(map(len, rows), default=0) > COLUMN_LIMIT:
+        rows = read_records(source, self.dialect, 0, records if doubtful else 1)
+        widest = max(map(len, rows), default=0)
+        if widest > self._column_limit:
+            row = next(row for row, cells in enumerate(rows) if len(cells) == widest)
             raise TooLarge(
-                f"A row has more than {COLUMN_LIMIT:,} columns, the limit. Everyone keeps what "
-                "they had.",
+                f"{_row(self._cut_records + row)} has {widest:,} columns, and the limit is "
+                f"{self._column_limit:,}. Everyone keeps what they had.",
                 what="columns",
-                limit=COLUMN_LIMIT,
+                limit=self._column_limit,
             )
         if rows and not self.columns:
             self.columns = len(rows[0])
@@ -257,7 +266,7 @@ class _Quotes:
     def __init__(self, dialect: Dialect) -> None:
         self._quote = dialect.quote.encode()
         self._delimiter = dialect.delimiter.encode()
-        q = re.escape(self._quote)
+        q = re.escape(self._quote or b'"')
         # The quote comes first in each pattern, and the look back after it, because the re module
         # searches quickly for what a pattern begins with.
         begins = rb"(?<![^%b\n\r]%b)" % (re.escape(self._delimiter), q)
@@ -265,7 +274,7 @@ class _Quotes:
         self._opening = re.compile(q + begins)
         self._cell = re.compile(q + begins + inside + q)
         self._inside = re.compile(inside)
-        self._mark = re.compile(rb"[%b\n\r]" % q + begins)
+        self._mark = re.compile(rb"[%b\n\r]" % q + begins if self._quote else rb"[\n\r]")
 
     def read_head(self, source: bytes) -> _Head:
         """`source` is a block's beginning. Trailing quotes are left for `line_end` to read: what
@@ -290,17 +299,17 @@ class _Quotes:
     def _has_quotes(self, source: bytes) -> bool:
         return bool(self._quote) and self._quote in source
 
-    def may_be_wide(self, source: bytes) -> bool:
-        """Whether a record of `source` could have more than COLUMN_LIMIT cells; quickly."""
-        if not self._has_quotes(source):
-            # Such a record is so long that one of these windows lies in it.
-            window = COLUMN_LIMIT // 2
-            if all(
-                source.find(b"\n", start, start + window) >= 0
-                for start in range(0, len(source) - window, window)
-            ):
+    def may_be_wide(self, source: bytes, columns: int) -> bool:
+        """False only if no record of `source` has more than `columns` cells; quick."""
+        window = columns // 2
+        if window and not self._has_quotes(source):
+            # Such a record has so many delimiters that one of these windows lies within it.
+            for start in range(0, len(source) - window, window):
+                if source.find(b"\n", start, start + window) < 0:
+                    break
+            else:
                 return False
-        return source.count(self._delimiter) >= COLUMN_LIMIT
+        return source.count(self._delimiter) >= columns
 
     def line_end(self, rest: bytearray, head: _Head) -> int | None:
         """Where the line that `head` ends in ends: the position after its line end.
@@ -356,5 +365,10 @@ def _document_too_large(limit: int) -> TooLarge:
     )
 
 
+def _row(record: int) -> str:
+    return f"Row {record:,}" if record else "The header (the first row)"
+
+
 def _megabytes(size: int) -> str:
-    return f"{size / (1024 * 1024):,.6g} MiB"
+    mebi = 1024 * 1024
+    return f"{size / mebi:,.6g} MiB" if size >= mebi else f"{size:,} bytes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -107,8 +108,6 @@ _OTHER_UNICODE = (
 _CONTROL = bytes([*range(0x09), *range(0x0E, 0x1B), 0x7F])
 _CONTROL_SHARE = 10  # one in so many is more than text has, and less than compressed bytes have
 
-_CONTINUATION = re.compile(rb"[\x80-\xbf]{0,3}\Z")
-
 
 def check_text(head: bytes, *, whole: bool) -> None:
     """Raise unless a file that begins with `head` (`whole`: and ends with it) is UTF-8 text.
@@ -141,23 +140,22 @@ def check_text(head: bytes, *, whole: bool) -> None:
 
 
 def _check_utf8(head: bytes, *, whole: bool) -> None:
-    if not whole:
-        # A character may go on behind the edge; its beginning is at most 3 bytes before.
-        tail = _CONTINUATION.search(head)
-        start = max(0, (tail.start() if tail else len(head)) - 1)
-        if head[start:] and head[start] >= 0xC0:
-            head = head[:start]
     try:
-        head.decode("utf-8")
+        _decode(head, "strict", whole=whole)
     except UnicodeDecodeError as error:
-        text = head.decode("utf-8", "replace")
+        text = _decode(head, "replace", whole=whole)
         bad = text.count("\ufffd") - head.count("\ufffd".encode())
-        good = sum(map((0xC0).__le__, head)) - bad
+        good = len(text) - bad - len(text.encode("ascii", "ignore"))
         # One damaged letter among many good ones is shown as U+FFFD. In Latin-1 and its like
         # hardly any letter happens to be good UTF-8.
         if bad > good:
             line = 1 + len(re.findall(rb"\r\n?|\n", head[: error.start]))
             raise NotUtf8(_not_utf8(f"This file is not UTF-8 text (see line {line:,})")) from None
+
+
+def _decode(head: bytes, errors: str, *, whole: bool) -> str:
+    # Unless it is final, the decoder waits for the rest of a character that the end cuts.
+    return codecs.getincrementaldecoder("utf-8")(errors).decode(head, final=whole)
 
 
 def _is_bare_utf16(head: bytes, zeros: int) -> bool:

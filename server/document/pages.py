@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from server.document import messages
@@ -80,26 +80,6 @@ def parse_block(
     return read_records(source, dialect, first, count)
 
 
-def shorten(
-    rows: Sequence[Sequence[str]], first_row: int, cell_limit: int = CELL_LIMIT
-) -> tuple[list[list[str]], list[messages.Cut]]:
-    """Rows with no cell over `cell_limit` bytes of UTF-8, and which cells were.
-
-    `first_row` is the number of the first of `rows` (0: the header).
-    """
-    short: list[list[str]] = []
-    cut: list[messages.Cut] = []
-    fits = cell_limit // 4  # characters that are within the limit whatever they are
-    for number, row in enumerate(rows, first_row):
-        cells = list(row)
-        for column, cell in enumerate(cells):
-            if len(cell) > fits and len(encoded := cell.encode()) > cell_limit:
-                cells[column] = encoded[:cell_limit].decode("utf-8", "ignore")
-                cut.append(messages.Cut(row=number, column=column, size=len(cell)))
-        short.append(cells)
-    return short, cut
-
-
 def build_page(
     *,
     uuid: str,
@@ -119,11 +99,12 @@ def build_page(
     columns are left out from the right.
     """
     columns = max(len(header), max(map(len, rows), default=0))
+    whole_sizes: dict[tuple[int, int], int] = {}
+    limit = cell_limit
+    table = _shorten([header, *rows], limit, whole_sizes)
 
-    def page(limit: int, width: int) -> messages.PageMessage:
-        narrow = [row[:width] for row in (header, *rows)]
-        (head,), head_cut = shorten(narrow[:1], 0, limit)
-        data, data_cut = shorten(narrow[1:], offset + 1, limit)
+    def page(width: int) -> messages.PageMessage:
+        head, *data = table if width == columns else [row[:width] for row in table]
         return messages.PageMessage(
             uuid=uuid,
             document=document_id,
@@ -133,27 +114,46 @@ def build_page(
             first_row=offset + 1,
             header=head,
             data=data,
-            cut=head_cut + data_cut,
+            cut=[
+                messages.Cut(row=offset + line if line else 0, column=column, size=size)
+                for (line, column), size in sorted(whole_sizes.items())
+                if column < width
+            ],
             columns_left_out=columns - width,
         )
 
     def fits(message: messages.PageMessage) -> bool:
         return len(messages.encode(message)) <= message_limit - _ENVELOPE
 
-    limit = cell_limit
-    message = page(limit, columns)
-    while not fits(message):
+    while not fits(message := page(columns)):
         if limit <= _SMALLEST_CELL_LIMIT:
-            break
+            # Some number of columns fits, and every smaller one.
+            return page(bisect_left(range(columns), True, key=lambda n: not fits(page(n + 1))))
         limit = max(_SMALLEST_CELL_LIMIT, limit // 4)
-        message = page(limit, columns)
-    else:
-        return message
-    least, most = 0, columns - 1  # columns that fit are between these
-    while least < most:
-        middle = (least + most + 1) // 2
-        if fits(page(limit, middle)):
-            least = middle
-        else:
-            most = middle - 1
-    return page(limit, least)
+        table = _shorten(table, limit, whole_sizes)
+    return message
+
+
+def _shorten(
+    rows: Sequence[Sequence[str]], limit: int, whole_sizes: dict[tuple[int, int], int]
+) -> list[list[str]]:
+    """`rows` with no cell over `limit` bytes of UTF-8.
+
+    `whole_sizes` gets the characters of each cell that is shortened for the first time, by line in
+    `rows` and column.
+    """
+    short: list[list[str]] = []
+    fits = limit // 4  # characters that are within the limit whatever they are
+    for line, row in enumerate(rows):
+        cells = list(row)
+        if max(map(len, cells), default=0) > fits:
+            for column, cell in enumerate(cells):
+                if len(cell) <= fits:
+                    continue
+                # A character has at least one byte, so no more of them can be needed.
+                encoded = cell[: limit + 1].encode()
+                if len(encoded) > limit:
+                    cells[column] = encoded[:limit].decode("utf-8", "ignore")
+                    whole_sizes.setdefault((line, column), len(cell))
+        short.append(cells)
+    return short
