@@ -1,0 +1,1 @@
+"""What the browser gets: templates, stylesheets, ES modules, the sample. Nothing is built."""

@@ -1,0 +1,14 @@
+// Wires the room's page when it was loaded as a page.
+import { need } from "./dom.js";
+import { pageInHtml } from "./hydrate.js";
+import { RoomPage } from "./room.js";
+import { Session } from "./session.js";
+
+/** @type {import("./types.js").Boot} */
+const boot = JSON.parse(need("#boot", HTMLElement).textContent ?? "");
+const session = new Session(boot.uuid);
+session.begin(boot, pageInHtml(boot));
+new RoomPage(session).start();
+session.open();
+// ?page= is for reading without scripts; with them everyone is on the room's page.
+if (location.search) history.replaceState(null, "", location.pathname + location.hash);

@@ -1,0 +1,59 @@
+import { make, need } from "./dom.js";
+
+/** @typedef {"bad"|"warn"|"good"} Tone */
+/** @typedef {{label: string, run: () => void}} Action */
+
+const NOTE_MS = 6_000;
+
+/** One line where the eye already is: what happened, what was kept, what to do next. */
+export class Notices {
+  /** @type {HTMLElement} */
+  #line;
+  #timer = 0;
+
+  /** @param {HTMLElement} [line] */
+  constructor(line = need("#notice", HTMLElement)) {
+    this.#line = line;
+  }
+
+  // API
+
+  /**
+   * Stays until it is dismissed or something newer is said.
+   * @param {string} text
+   * @param {{tone?: Tone, action?: Action}} [options]
+   */
+  say(text, { tone = "bad", action } = {}) {
+    clearTimeout(this.#timer);
+    const dismiss = make("button", { type: "button", class: "square", "data-action": "dismiss", "aria-label": "Dismiss", title: "Dismiss" }, "✕");
+    dismiss.addEventListener("click", () => this.clear());
+    this.#line.className = `line ${tone}`;
+    this.#line.replaceChildren(make("p", { dir: "auto" }, text));
+    if (action) {
+      const button = make("button", { type: "button", "data-action": "again" }, action.label);
+      button.addEventListener("click", () => {
+        this.clear();
+        action.run();
+      });
+      this.#line.append(button);
+    }
+    this.#line.append(dismiss);
+    this.#line.hidden = false;
+  }
+
+  /**
+   * Goes away by itself; never for anything that needs an answer.
+   * @param {string} text
+   */
+  note(text) {
+    if (!this.#line.hidden && !this.#line.classList.contains("good")) return;
+    this.say(text, { tone: "good" });
+    this.#timer = window.setTimeout(() => this.clear(), NOTE_MS);
+  }
+
+  clear() {
+    clearTimeout(this.#timer);
+    this.#line.hidden = true;
+    this.#line.replaceChildren();
+  }
+}

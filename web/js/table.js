@@ -1,0 +1,485 @@
+import { Columns } from "./columns.js";
+import { make, need } from "./dom.js";
+import { number, numericColumns } from "./format.js";
+
+/** @typedef {import("./types.js").PageMessage} PageMessage */
+/** @typedef {import("./selection.js").Place} Place */
+/** @typedef {import("./selection.js").Selection} Selection */
+/** @typedef {{top: number, bottom: number, left: number, right: number}} Extent  rows and columns, ends excluded */
+
+/** Beyond these only what is near the window is in the document; scrolling brings the rest. */
+const COLUMNS_AT_ONCE = 300;
+const CELLS_AT_ONCE = 24_000;
+const COLUMNS_AHEAD_PX = 800;
+const ROWS_AHEAD = 24;
+/** No column is so wide that more characters of a cell could be seen. */
+const CHARACTERS_SHOWN = 1_000;
+
+/** Shows one page at a time, by text nodes only: whatever a file holds stays text. */
+export class TableView {
+  /** @type {string} */
+  #room;
+  #scroller = need("#scroller", HTMLElement);
+  #table = need("#table", HTMLTableElement);
+  #head = need("thead", HTMLTableSectionElement, this.#table);
+  #body = need("tbody", HTMLTableSectionElement, this.#table);
+  #above = gap();
+  #below = gap();
+  #cols = make("colgroup");
+  #noRows = need("#no-rows", HTMLElement);
+  /** @type {PageMessage|null} */
+  #page = null;
+  /** @type {Columns} */
+  #columns;
+  /** @type {boolean[]} */
+  #numeric = [];
+  /** @type {Map<string, number>} */
+  #cuts = new Map();
+  /** @type {Map<number, HTMLTableRowElement>} rows in the document, by their index in the page */
+  #rows = new Map();
+  /** @type {Extent} */
+  #window = { top: 0, bottom: 0, left: 0, right: 0 };
+  #rowHeight = 33;
+  #numberWidth = 48;
+  #frame = 0;
+  /** @type {Selection|null} */
+  #selection = null;
+  /** @type {Element[]} */
+  #marked = [];
+
+  /** @param {string} room */
+  constructor(room) {
+    this.#room = room;
+    this.#columns = new Columns(room);
+  }
+
+  // API
+
+  /** @type {HTMLTableElement} */
+  get element() {
+    return this.#table;
+  }
+
+  get page() {
+    return this.#page;
+  }
+
+  get columns() {
+    return this.#columns;
+  }
+
+  start() {
+    this.#table.classList.add("laid-out");
+    this.#table.setAttribute("role", "grid");
+    this.#table.setAttribute("aria-multiselectable", "true");
+    this.#table.insertBefore(this.#cols, this.#head);
+    this.#table.insertBefore(this.#above, this.#body);
+    this.#table.append(this.#below);
+    this.#scroller.addEventListener("scroll", () => this.#soon(), { passive: true });
+    new ResizeObserver(() => this.layOut()).observe(this.#scroller);
+  }
+
+  /** @param {PageMessage} page */
+  show(page) {
+    const before = this.#page;
+    const sameRows = before?.document === page.document && before.first_row === page.first_row;
+    this.#page = page;
+    this.#scroller.hidden = false;
+    const count = page.data.reduce((most, record) => Math.max(most, record.length), page.header.length);
+    this.#numeric = numericColumns(page.data, count);
+    this.#cuts = new Map(page.cut.map((cut) => [`${cut.row}:${cut.column}`, cut.size]));
+    const style = getComputedStyle(this.#table);
+    this.#columns.fit(page, count, style);
+    const last = number(Math.max(page.first_row + page.data.length - 1, 999));
+    this.#numberWidth = this.#columns.measureSmall(last, style) + 26;
+    this.#table.dataset.page = String(page.page_no);
+    this.#table.dataset.document = page.document;
+    this.#table.setAttribute("aria-rowcount", String(page.total_number + 1));
+    this.#table.setAttribute("aria-colcount", String(count + 1));
+    this.#noRows.hidden = page.data.length > 0;
+    if (before?.document !== page.document) this.#scroller.scrollLeft = 0;
+    if (!sameRows) this.#scroller.scrollTop = 0;
+    this.#place();
+    this.#render(true);
+  }
+
+  clear() {
+    this.#page = null;
+    this.#scroller.hidden = true;
+    for (const part of [this.#cols, this.#head, this.#body]) part.replaceChildren();
+    this.#rows.clear();
+    delete this.#table.dataset.page;
+    delete this.#table.dataset.document;
+  }
+
+  /** Take the window's and the columns' present widths. */
+  layOut() {
+    if (!this.#page) return;
+    this.#place();
+    this.#sizeColumns();
+    this.#render(false);
+  }
+
+  /**
+   * The text of a cell as the page has it.
+   * @param {number} row
+   * @param {number} column
+   */
+  text(row, column) {
+    if (!this.#page) return "";
+    return (row === 0 ? this.#page.header : this.#page.data[row - 1])?.[column] ?? "";
+  }
+
+  /**
+   * Characters of the whole cell if the page has it shortened, else 0.
+   * @param {number} row
+   * @param {number} column
+   */
+  cutSize(row, column) {
+    return this.#cuts.get(`${this.rowNumber(row)}:${column}`) ?? 0;
+  }
+
+  /**
+   * The row's number in the document, from 1; 0 is the header.
+   * @param {number} row
+   */
+  rowNumber(row) {
+    return row === 0 || !this.#page ? 0 : this.#page.first_row + row - 1;
+  }
+
+  /**
+   * Whether a cell's text does not fit into its column.
+   * @param {Place} place
+   */
+  clipped(place) {
+    const cell = this.#cell(place);
+    const box = cell instanceof HTMLTableCellElement ? (cell.querySelector(".head") ?? cell) : null;
+    if (!box) return false;
+    return box.scrollWidth > box.clientWidth || /[\n\r]/.test(this.text(place.row, place.column));
+  }
+
+  /**
+   * The cell that holds `node`: column -1 is a row number, row 0 the header.
+   * @param {EventTarget|null} node
+   * @returns {Place|null}
+   */
+  placeOf(node) {
+    const cell = node instanceof Element ? node.closest("td, th") : null;
+    const row = cell?.parentElement;
+    if (!(cell instanceof HTMLTableCellElement) || !(row instanceof HTMLTableRowElement) || !this.#table.contains(cell)) return null;
+    if (cell.classList.contains("gap")) return null;
+    const index = row.parentElement === this.#head ? 0 : Number(row.dataset.index) + 1;
+    if (Number.isNaN(index)) return null;
+    return { row: index, column: cell.cellIndex === 0 ? -1 : cell.cellIndex - this.#lead() + this.#window.left };
+  }
+
+  /**
+   * The cell under a point of the window, the nearest one outside the table.
+   * @param {number} x
+   * @param {number} y
+   * @returns {Place}
+   */
+  placeAt(x, y) {
+    const box = this.#scroller.getBoundingClientRect();
+    const headHeight = this.#head.offsetHeight;
+    const inX = Math.min(Math.max(x, box.left + this.#numberWidth), box.right - 1) - box.left;
+    const inY = Math.min(Math.max(y, box.top + headHeight), box.bottom - 1) - box.top;
+    return {
+      row: Math.max(1, Math.floor((inY + this.#scroller.scrollTop - headHeight) / this.#rowHeight) + 1),
+      column: this.#columns.at(inX + this.#scroller.scrollLeft - this.#numberWidth),
+    };
+  }
+
+  /**
+   * Scroll a cell into the window, clear of the header and the row numbers.
+   * @param {Place} place
+   */
+  reveal({ row, column }) {
+    const scroller = this.#scroller;
+    const left = this.#columns.left(column);
+    const right = left + this.#columns.width(column);
+    const wide = scroller.clientWidth - this.#numberWidth;
+    if (left < scroller.scrollLeft) scroller.scrollLeft = left;
+    else if (right > scroller.scrollLeft + wide) scroller.scrollLeft = Math.min(left, right - wide);
+    if (row > 0) {
+      const top = (row - 1) * this.#rowHeight;
+      const high = scroller.clientHeight - this.#head.offsetHeight;
+      if (top < scroller.scrollTop) scroller.scrollTop = top;
+      else if (top + this.#rowHeight > scroller.scrollTop + high) scroller.scrollTop = top + this.#rowHeight - high;
+    }
+    this.#render(false);
+  }
+
+  /**
+   * Show what is selected, now and after every rendering.
+   * @param {Selection} selection
+   */
+  mark(selection) {
+    this.#selection = selection;
+    for (const cell of this.#marked) {
+      cell.removeAttribute("aria-selected");
+      cell.removeAttribute("id");
+      cell.classList.remove("active");
+    }
+    this.#marked = [];
+    this.#table.removeAttribute("aria-activedescendant");
+    const { range, active } = selection;
+    if (!range || !active) return;
+    const { top, bottom, left, right } = this.#window;
+    for (let row = range.top; row <= range.bottom; row += 1) {
+      if (row > 0 && (row - 1 < top || row - 1 >= bottom)) continue;
+      for (let column = Math.max(left, range.left); column <= Math.min(range.right, right - 1); column += 1) {
+        const cell = this.#cell({ row, column });
+        if (!cell) continue;
+        cell.setAttribute("aria-selected", "true");
+        this.#marked.push(cell);
+      }
+    }
+    const cell = this.#cell(active);
+    if (cell) {
+      cell.classList.add("active");
+      cell.id = `cell-${active.row}-${active.column}`;
+      this.#table.setAttribute("aria-activedescendant", cell.id);
+      if (!this.#marked.includes(cell)) this.#marked.push(cell);
+    }
+  }
+
+  /**
+   * The width handle of a column, if it is in the document.
+   * @param {number} column
+   */
+  grip(column) {
+    const grip = this.#cell({ row: 0, column })?.querySelector(".grip");
+    return grip instanceof HTMLElement ? grip : null;
+  }
+
+  // Internal
+
+  #soon() {
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#render(false);
+    });
+  }
+
+  #place() {
+    this.#columns.spread(this.#scroller.clientWidth - this.#numberWidth);
+  }
+
+  /** Children before the first column's cell: the row number, and a gap for columns left of the window. */
+  #lead() {
+    return this.#window.left > 0 ? 2 : 1;
+  }
+
+  /**
+   * @param {Place} place
+   * @returns {Element|null}
+   */
+  #cell({ row, column }) {
+    const { left, right } = this.#window;
+    if (column < left || column >= right) return null;
+    const record = row === 0 ? this.#head.rows[0] : this.#rows.get(row - 1);
+    return record?.cells[column - left + this.#lead()] ?? null;
+  }
+
+  /** @returns {Extent} what should be in the document now */
+  #wanted() {
+    const rows = this.#page?.data.length ?? 0;
+    const columns = this.#columns.count;
+    const wanted = { top: 0, bottom: rows, left: 0, right: columns };
+    const { scrollLeft, scrollTop, clientWidth, clientHeight } = this.#scroller;
+    if (columns > COLUMNS_AT_ONCE) {
+      wanted.left = this.#columns.at(scrollLeft - COLUMNS_AHEAD_PX);
+      wanted.right = this.#columns.at(scrollLeft + clientWidth + COLUMNS_AHEAD_PX) + 1;
+    }
+    if (rows * (wanted.right - wanted.left) > CELLS_AT_ONCE) {
+      wanted.top = Math.max(0, Math.floor(scrollTop / this.#rowHeight) - ROWS_AHEAD);
+      wanted.bottom = Math.min(rows, Math.ceil((scrollTop + clientHeight) / this.#rowHeight) + ROWS_AHEAD);
+    }
+    return wanted;
+  }
+
+  /** @param {boolean} anew the page is another one */
+  #render(anew) {
+    if (!this.#page) return;
+    const wanted = this.#wanted();
+    const now = this.#window;
+    const columnsMoved = anew || !this.#columnsSuffice(wanted);
+    const rowsMoved = columnsMoved || !this.#rowsSuffice(wanted);
+    if (!rowsMoved) return;
+    if (!columnsMoved) {
+      wanted.left = now.left;
+      wanted.right = now.right;
+    }
+    this.#window = wanted;
+    if (columnsMoved) {
+      this.#renderHead(this.#page);
+      this.#sizeColumns();
+      this.#rows.clear();
+    }
+    this.#renderRows(this.#page);
+    if (this.#selection) this.mark(this.#selection);
+  }
+
+  /** @param {Extent} wanted */
+  #columnsSuffice(wanted) {
+    const { left, right } = this.#window;
+    const shown = this.#columns.at(this.#scroller.scrollLeft + this.#scroller.clientWidth);
+    const first = this.#columns.at(this.#scroller.scrollLeft);
+    return (wanted.left >= left || first - left > 1 || left === 0) && (wanted.right <= right || right - shown > 2) && (left === 0 || first > left) && right > shown;
+  }
+
+  /** @param {Extent} wanted */
+  #rowsSuffice(wanted) {
+    const { top, bottom } = this.#window;
+    const slack = ROWS_AHEAD / 2;
+    return wanted.top >= top - slack && wanted.bottom <= bottom + slack && !(wanted.top === 0 && top > 0) && !(wanted.bottom === this.#page?.data.length && bottom < wanted.bottom);
+  }
+
+  /** @param {PageMessage} page */
+  #renderHead(page) {
+    const { left, right } = this.#window;
+    const row = make("tr");
+    const corner = make("th", { scope: "col", class: "corner" }, make("abbr", { title: "Row number" }, "#"));
+    row.append(corner);
+    if (left > 0) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
+    for (let column = left; column < right; column += 1) row.append(this.#headCell(page, column));
+    if (right < this.#columns.count) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
+    this.#head.replaceChildren(row);
+  }
+
+  /**
+   * @param {PageMessage} page
+   * @param {number} column
+   */
+  #headCell(page, column) {
+    const name = page.header[column] ?? "";
+    const cell = make("th", { scope: "col", "data-column": String(column) });
+    const shown = make("span", { class: "head" }, shorten(name));
+    if (this.#numeric[column]) cell.classList.add("number");
+    if (!name) {
+      cell.classList.add("unnamed");
+      cell.setAttribute("aria-label", `Column ${column + 1}, without a name`);
+    }
+    cell.setAttribute("aria-colindex", String(column + 2));
+    cell.title = `${shorten(name) || `Column ${column + 1}`}\nDrag its right edge to change the width; double-click the edge to fit`;
+    const grip = make("span", {
+      class: "grip",
+      role: "separator",
+      tabindex: "-1",
+      "aria-orientation": "vertical",
+      "aria-label": `Width of column ${shorten(name) || column + 1}`,
+    });
+    cell.append(shown, grip);
+    return cell;
+  }
+
+  /** @param {PageMessage} page */
+  #renderRows(page) {
+    const { top, bottom } = this.#window;
+    if (this.#rows.size === 0) this.#body.replaceChildren();
+    for (const [index, row] of this.#rows) {
+      if (index >= top && index < bottom) continue;
+      row.remove();
+      this.#rows.delete(index);
+    }
+    /** @type {Element|null} */
+    let next = this.#body.firstElementChild;
+    const batch = document.createDocumentFragment();
+    for (let index = top; index < bottom; index += 1) {
+      const there = this.#rows.get(index);
+      if (there) {
+        this.#body.insertBefore(batch, there);
+        next = there.nextElementSibling;
+        continue;
+      }
+      const row = this.#row(page, index);
+      this.#rows.set(index, row);
+      batch.append(row);
+    }
+    this.#body.insertBefore(batch, next);
+    if (anyRow(this.#rows)) this.#rowHeight = anyRow(this.#rows)?.getBoundingClientRect().height || this.#rowHeight;
+    fill(this.#above, top * this.#rowHeight);
+    fill(this.#below, (page.data.length - bottom) * this.#rowHeight);
+  }
+
+  /**
+   * @param {PageMessage} page
+   * @param {number} index
+   */
+  #row(page, index) {
+    const { left, right } = this.#window;
+    const record = page.data[index];
+    const rowNumber = page.first_row + index;
+    const row = document.createElement("tr");
+    row.dataset.index = String(index);
+    row.setAttribute("aria-rowindex", String(rowNumber + 1));
+    if (index % 2) row.className = "odd";
+    row.append(make("th", { scope: "row", "data-row": String(rowNumber) }, number(rowNumber)));
+    if (left > 0) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
+    const windowed = left > 0 || right < this.#columns.count;
+    for (let column = left; column < right; column += 1) {
+      const cell = document.createElement("td");
+      cell.textContent = shorten(record[column] ?? "");
+      if (this.#numeric[column]) cell.className = "number";
+      if (windowed) cell.setAttribute("aria-colindex", String(column + 2));
+      if (this.#cuts.size && this.#cuts.has(`${rowNumber}:${column}`)) cell.append(this.#wholeLink(page, rowNumber, column));
+      row.append(cell);
+    }
+    if (right < this.#columns.count) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
+    return row;
+  }
+
+  /**
+   * @param {PageMessage} page
+   * @param {number} row
+   * @param {number} column
+   */
+  #wholeLink(page, row, column) {
+    const href = `/api/rooms/${this.#room}/rows/${row}/cells/${column}?document=${encodeURIComponent(page.document)}`;
+    return make("a", { class: "whole", "data-action": "whole", href, tabindex: "-1" }, "read whole");
+  }
+
+  #sizeColumns() {
+    const { left, right } = this.#window;
+    const widths = [this.#numberWidth];
+    if (left > 0) widths.push(this.#columns.left(left));
+    for (let column = left; column < right; column += 1) widths.push(this.#columns.width(column));
+    if (right < this.#columns.count) widths.push(this.#columns.total - this.#columns.left(right));
+    while (this.#cols.childElementCount > widths.length + 1) this.#cols.lastElementChild?.remove();
+    while (this.#cols.childElementCount < widths.length + 1) this.#cols.append(make("col"));
+    const cols = /** @type {HTMLCollectionOf<HTMLTableColElement>} */ (this.#cols.children);
+    widths.forEach((width, index) => (cols[index].style.width = `${width}px`));
+    // The nameless last column takes what is left over.
+    cols[widths.length].style.width = "auto";
+    this.#table.style.width = `${this.#numberWidth + this.#columns.total}px`;
+  }
+}
+
+/** @param {string} text */
+function shorten(text) {
+  return text.length > CHARACTERS_SHOWN ? `${text.slice(0, CHARACTERS_SHOWN)}…` : text;
+}
+
+/** Rows that are not in the document, as one empty row of their height. */
+function gap() {
+  const body = make("tbody", { "aria-hidden": "true" }, make("tr", { class: "gap" }, make("td")));
+  body.hidden = true;
+  return body;
+}
+
+/**
+ * @param {HTMLTableSectionElement} body
+ * @param {number} height px
+ */
+function fill(body, height) {
+  body.hidden = height <= 0;
+  const cell = body.rows[0].cells[0];
+  cell.style.height = `${height}px`;
+}
+
+/** @param {Map<number, HTMLTableRowElement>} rows */
+function anyRow(rows) {
+  return rows.values().next().value;
+}
