@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+import sys
 from itertools import islice
 
 from msgspec import Struct
@@ -51,6 +52,14 @@ def read_records(source: bytes, dialect: Dialect, first: int, count: int) -> lis
     text = io.StringIO(source.decode(dialect.encoding, "replace"), newline="")
     reader = csv.reader(text, delimiter=dialect.delimiter, quotechar=dialect.quote)
     return list(islice(filter(None, reader), first, first + count))
+
+
+def count_cells(source: bytes, dialect: Dialect) -> list[int]:
+    """How many cells each record of `source` has; quick where there are no quotes."""
+    if not dialect.quote or dialect.quote.encode() not in source:
+        delimiter = dialect.delimiter.encode()
+        return [line.count(delimiter) + 1 for line in _lines(source)]
+    return [len(record) for record in read_records(source, dialect, 0, sys.maxsize)]
 
 
 def _lines(source: bytes) -> list[bytes]:

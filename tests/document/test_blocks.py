@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import random
 import threading
 import tracemalloc
 from typing import Any
@@ -117,14 +116,14 @@ def test_every_block_but_the_last_ends_with_the_first_record_end_past_its_size(
             assert sum(line.size for line in lines[:-1]) < block_size
 
 
-@pytest.mark.usefixtures("looks_at_three_bytes")
-@pytest.mark.parametrize("seed", range(300))
-def test_the_same_blocks_result_however_the_bytes_are_split(seed: int) -> None:
-    choose = random.Random(seed)
-    text = "id\t" + "".join(choose.choices(PIECES, k=choose.randint(1, 60)))
-    source, block_size = text.encode(), choose.randint(1, 60)
-    _, whole = cut(source, block_size=block_size)
-    for chunk in (1, 2, 3, 7, 50):
+@given(TEXTS, BLOCK_SIZES, st.integers(1, 20))
+def test_the_same_blocks_result_however_the_bytes_are_split(
+    text: str, block_size: int, chunk: int
+) -> None:
+    source = encoded("id\t" + text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks_module, "SNIFF_SIZE", 3)
+        _, whole = cut(source, block_size=block_size)
         assert cut(source, chunk=chunk, block_size=block_size)[1] == whole
 
 
@@ -358,3 +357,9 @@ def test_an_index_entry_is_two_big_endian_numbers() -> None:
 
 def test_a_sniff_is_not_larger_than_a_block() -> None:
     assert SNIFF_SIZE <= BLOCK_SIZE
+
+
+def test_only_ascii_cuts() -> None:
+    for dialect in (Dialect(delimiter="¦"), Dialect(quote="“")):
+        with pytest.raises(ValueError, match="ASCII"):
+            BlockCutter(dialect)
