@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from dataclasses import FrozenInstanceError, fields, replace
 from ipaddress import ip_network
@@ -11,7 +12,9 @@ import pytest
 
 from server.settings import GiB, KiB, MiB, Settings, SettingsError, describe, variable
 
-PAGE = Path(__file__).parents[2] / "docs" / "SETTINGS.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "SETTINGS.md"
+SERVER = ROOT / "server"
 
 
 def documented() -> list[str]:
@@ -160,3 +163,15 @@ def test_every_setting_says_what_it_is_for():
         assert told.variable == variable(setting.name)
         assert told.meaning.endswith("."), told.variable
         assert "|" not in told.meaning + told.allowed
+
+
+def test_every_setting_is_read_somewhere():
+    code = "\n".join(
+        path.read_text() for path in SERVER.rglob("*.py") if path.name != "settings.py"
+    )
+    unread = {
+        setting.name
+        for setting in fields(Settings)
+        if not re.search(rf"settings\.{setting.name}\b", code)
+    }
+    assert not unread, "a setting that nothing reads is a promise that nobody keeps"
