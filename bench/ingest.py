@@ -1,0 +1,66 @@
+"""A file on its way into Redis: through a node by PUT and by WebSocket, and the node's memory.
+
+The naive peer is `list(csv.reader(file))` over the same file in a process of its own, which stores
+nothing, sends nothing and keeps everything in memory.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from bench.processes import forget_peak, node, peak, redis, resident, run
+from bench.report import Figure, at_least, below, median, note
+from bench.scale import MB, Scale
+from bench.tables import table
+from bench.upload import push, put
+
+PARSE_WITHIN = 120.0  # seconds
+MEMORY_LIMIT = 100  # MB that a node may grow by
+
+
+class Parse(msgspec.Struct):
+    """What the naive peer says of itself: seconds, bytes."""
+
+    seconds: float
+    peak: int
+    rows: int
+
+
+def measure(scale: Scale) -> Iterator[Figure]:
+    document = b"".join(table(scale.file))
+    naive: list[Parse] = []
+    by_put: list[float] = []
+    by_socket: list[float] = []
+    growth: list[float] = []
+    with TemporaryDirectory(prefix="tablecast-bench-") as directory:
+        file = Path(directory, "table.tsv")
+        file.write_bytes(document)
+        for number in range(scale.rounds):
+            note(f"ingest: {len(document) / MB:.0f} MB, round {number + 1} of {scale.rounds}")
+            naive.append(parse(file))
+            # A new Redis each time: one that still tidies its file would slow the peer down.
+            with redis() as storage, node(storage.url) as server:
+                before = resident(server.pid)
+                forget_peak(server.pid)
+                by_put.append(put(server.port, str(uuid.uuid4()), [document], len(document)))
+                growth.append((peak(server.pid) - before) / MB)
+            with redis() as storage, node(storage.url) as server:
+                by_socket.append(push(server.port, str(uuid.uuid4()), document))
+    size = len(document) / MB
+    slow = size / median(one.seconds for one in naive)
+    yield at_least("ingest: PUT into Redis", size / median(by_put), slow, "{:.0f} MB/s", 3)
+    yield at_least("ingest: WebSocket into Redis", size / median(by_socket), slow, "{:.0f} MB/s")
+    parsed = median(one.peak for one in naive) / MB
+    yield below(
+        "ingest: peak growth of the node", median(growth), parsed, "{:.0f} MB", MEMORY_LIMIT
+    )
+
+
+def parse(file: Path) -> Parse:
+    told = run(["-m", "bench.naive", "parse", str(file)], within=PARSE_WITHIN)
+    return msgspec.json.decode(told, type=Parse)

@@ -1,0 +1,111 @@
+"""How figures are shown: a table that reads well in a terminal and in Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import zstandard
+
+WIDTHS = (50, 10, 10, 5, 17)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the report. `target` says in words what `met` was judged by."""
+
+    what: str
+    ours: str
+    peer: str = ""
+    ratio: float | None = None
+    target: str = ""
+    met: bool | None = None
+
+    def cells(self) -> Sequence[str]:
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        verdict = {None: "", True: ", met", False: ", MISSED"}[self.met]
+        return self.what, self.ours, self.peer, ratio, self.target + verdict
+
+
+def at_most(what: str, ours: float, peer: float, show: str, limit: float | None = None) -> Figure:
+    """A figure that is better when it is low; `limit` is the largest ratio that meets the target.
+
+    `show` formats both values, as in "{:.1f} us".
+    """
+    ratio = ours / peer
+    target, met = "", None
+    if limit is not None:
+        target, met = f"<= {limit:.2f}", ratio <= limit
+    return Figure(what, show.format(ours), show.format(peer), ratio, target, met)
+
+
+def at_least(what: str, ours: float, peer: float, show: str, limit: float | None = None) -> Figure:
+    """A figure that is better when it is high; `limit` is the lowest ratio that is good enough."""
+    ratio = ours / peer
+    target, met = "", None
+    if limit is not None:
+        target, met = f">= {limit:.2f}", ratio >= limit
+    return Figure(what, show.format(ours), show.format(peer), ratio, target, met)
+
+
+def below(what: str, ours: float, peer: float, show: str, limit: float) -> Figure:
+    """A figure that must be below `limit`, whatever the peer's is."""
+    target = "< " + show.format(limit)
+    return Figure(what, show.format(ours), show.format(peer), ours / peer, target, ours < limit)
+
+
+def print_head() -> None:
+    print(machine(), end="\n\n")
+    _print_row(("figure", "Tablecast", "naive peer", "ratio", "target"))
+    _print_row(["-" * width for width in WIDTHS])
+
+
+def print_figures(figures: Iterable[Figure], *, judge: bool) -> None:
+    """`judge` False leaves the targets out: a sketch is too small for them."""
+    for figure in figures:
+        if not judge:
+            figure = replace(figure, target="", met=None)
+        _print_row(figure.cells())
+
+
+def machine() -> str:
+    """The machine and the versions that figures depend on, in one line."""
+    cpus = len(os.sched_getaffinity(0))
+    return (
+        f"{_processor()}, {cpus} CPUs, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, "
+        f"zstandard {zstandard.__version__}"
+    )
+
+
+def median(values: Iterable[float]) -> float:
+    return statistics.median(list(values))
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The smallest value that at least `share` (0 to 1) of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+
+
+def note(text: str) -> None:
+    """Tell whoever waits what is being done, apart from the figures."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def _print_row(cells: Sequence[str]) -> None:
+    padded = (cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True))
+    print(f"| {' | '.join(padded)} |", flush=True)
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,43 @@
+"""How much is measured: enough for figures that repeat, or a sketch that shows that all works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes in bytes, the rest are counts."""
+
+    rounds: int  # alternating runs of ours and the peer
+    viewers: int
+    turns: int  # in each round, to all viewers
+    file: int  # document of the ingest
+    large: int  # documents whose page turns are compared
+    small: int
+    page_turns: int  # in each of the two
+    latency_turns: int
+
+
+FULL = Scale(
+    rounds=3,
+    viewers=1000,
+    turns=30,
+    file=100 * MB,
+    large=1000 * MB,
+    small=1 * MB,
+    page_turns=120,
+    latency_turns=100,
+)
+QUICK = Scale(
+    rounds=1,
+    viewers=20,
+    turns=3,
+    file=2 * MB,
+    large=4 * MB,
+    small=1 * MB,
+    page_turns=5,
+    latency_turns=5,
+)

@@ -1,0 +1,60 @@
+"""`make bench` works: a sketch of each subject runs and every figure is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.redis_server import find_redis_server
+
+ROOT = Path(__file__).parents[2]
+FIGURES = (
+    "fan-out: CPU a delivered page",
+    "fan-out: last of",
+    "memory: of the node a viewer",
+    "ingest: PUT into Redis",
+    "ingest: WebSocket into Redis",
+    "ingest: peak growth of the node",
+    "cutter: plain TSV",
+    "cutter: quoted TSV",
+    "page turn",
+    "latency: node to node",
+)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_a_quick_bench_prints_every_figure() -> None:
+    if find_redis_server() is None:
+        pytest.skip("redis-server is not installed; `make test` installs it")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=140,
+    )
+    assert done.returncode == 0, done.stderr
+    for figure in FIGURES:
+        lines = [line for line in done.stdout.splitlines() if line.startswith(f"| {figure}")]
+        assert lines, f"no line tells {figure!r}:\n{done.stdout}"
+        for line in lines:
+            ours, peer = (cell.strip() for cell in line.split("|")[2:4])
+            assert ours, line
+            assert peer, line
+
+
+def test_an_unknown_subject_is_refused_by_name() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "luck"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "there is no 'luck'" in done.stderr
