@@ -2,6 +2,8 @@
 
 const NARROWEST_PX = 48;
 const WIDEST_AUTO_PX = 360;
+const WIDEST_AUTO_ON_PHONE_PX = 240;
+const PHONE = "(max-width: 760px)";
 /** How far a column grows by itself where the window has room to spare. */
 const WIDEST_SPREAD_PX = 1200;
 export const WIDEST_PX = 2400;
@@ -82,7 +84,7 @@ export class Columns {
     if (page.document !== this.#document || count !== this.count) this.#natural = new Array(count).fill(0);
     this.#document = page.document;
     this.#names = uniqueNames(page.header, count);
-    const edge = matchMedia("(max-width: 760px)").matches ? EDGE_NARROW_PX : EDGE_PX;
+    const edge = matchMedia(PHONE).matches ? EDGE_NARROW_PX : EDGE_PX;
     const measure = this.#measure(`${style.fontSize} ${style.fontFamily}`, count);
     const measureHead = this.#measure(`600 ${style.fontSize} ${style.fontFamily}`, count);
     for (let column = 0; column < count; column += 1) {
@@ -107,12 +109,13 @@ export class Columns {
    * @param {number} available
    */
   spread(available) {
-    const widths = this.#natural.map((natural, column) => this.#chosen.get(this.#names[column]) ?? clamp(natural, NARROWEST_PX, WIDEST_AUTO_PX));
+    const cap = matchMedia(PHONE).matches ? WIDEST_AUTO_ON_PHONE_PX : WIDEST_AUTO_PX;
+    const widths = this.#natural.map((natural, column) => this.#chosen.get(this.#names[column]) ?? clamp(natural, NARROWEST_PX, cap));
     let spare = available - widths.reduce((sum, width) => sum + width, 0);
     if (spare > 0) {
       const long = widths
         .map((_, column) => column)
-        .filter((column) => this.#natural[column] > WIDEST_AUTO_PX && !this.#chosen.has(this.#names[column]))
+        .filter((column) => this.#natural[column] > cap && !this.#chosen.has(this.#names[column]))
         .sort((a, b) => this.#natural[a] - this.#natural[b]);
       long.forEach((column, index) => {
         const share = Math.floor(spare / (long.length - index));

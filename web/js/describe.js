@@ -40,7 +40,8 @@ export class Description {
     document.title = name ? `${name} · Tablecast` : "Tablecast";
     this.#name.title = name;
     need("bdi", HTMLElement, this.#name).textContent = name || "An empty room";
-    this.#facts.replaceChildren(...(table ? this.#factsOf(table) : [make("span", {}, "no table yet")]));
+    const facts = table ? this.#factsOf(table) : [make("span", {}, "no table yet")];
+    this.#facts.replaceChildren(...facts.flatMap((fact, index) => (index ? [" · ", fact] : [fact])));
     this.#upload.title = name ? "Show another file: it replaces the table for everyone here" : "Show a file to everyone here";
     this.#sayEmpty();
   }

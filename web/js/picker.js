@@ -22,7 +22,6 @@ export class Picker {
   #line = need("#selection", HTMLElement);
   #text = need("#selection-text", HTMLElement);
   #readButton = need('[data-action="read"]', HTMLElement);
-  #dragging = false;
 
   /**
    * @param {TableView} view
@@ -47,9 +46,6 @@ export class Picker {
   start() {
     const table = this.#view.element;
     table.addEventListener("pointerdown", (event) => this.#press(event));
-    table.addEventListener("pointermove", (event) => this.#drag(event));
-    table.addEventListener("pointerup", () => (this.#dragging = false));
-    table.addEventListener("pointercancel", () => (this.#dragging = false));
     table.addEventListener("click", (event) => this.#click(event));
     table.addEventListener("dblclick", (event) => this.#open(event.target));
     table.addEventListener("keydown", (event) => this.#key(event));
@@ -80,14 +76,16 @@ export class Picker {
   /** @param {PointerEvent} event */
   #press(event) {
     if (event.pointerType !== "mouse" || event.button !== 0 || !this.#pick(event)) return;
-    this.#dragging = true;
-    this.#view.element.setPointerCapture(event.pointerId);
     event.preventDefault();
+    // No pointer capture: with it, the double click that follows would lose its cell.
+    const dragging = new AbortController();
+    const { signal } = dragging;
+    addEventListener("pointermove", (moved) => this.#drag(moved), { signal });
+    for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, () => dragging.abort(), { signal });
   }
 
   /** @param {PointerEvent} event */
   #drag(event) {
-    if (!this.#dragging) return;
     const place = this.#view.placeAt(event.clientX, event.clientY);
     const active = this.#selection.active;
     if (active?.row === place.row && active.column === place.column) return;
@@ -266,7 +264,9 @@ export class Picker {
     const single = rows * columns === 1;
     const header = this.#view.text(0, active.column) || `column ${number(active.column + 1)}`;
     const row = active.row === 0 ? "Header" : `Row ${number(this.#view.rowNumber(active.row))}`;
-    this.#text.textContent = single ? `${row} · ${header.slice(0, 60)}` : `${number(rows)} × ${counted(columns, "column")}`;
+    const whole = range.top === 0 && rows > 1;
+    const size = `${counted(whole ? rows - 1 : rows, "row")} × ${counted(columns, "column")}${whole ? ", with header" : ""}`;
+    this.#text.textContent = single ? `${row} · ${header.slice(0, 60)}` : size;
     this.#readButton.hidden = !single || !(this.#view.clipped(active) || this.#view.cutSize(active.row, active.column));
   }
 }

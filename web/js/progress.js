@@ -1,5 +1,5 @@
 import { make, need } from "./dom.js";
-import { counted, fileSize, sizeOfSize } from "./format.js";
+import { fileSize, sizeOfSize } from "./format.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
@@ -39,10 +39,8 @@ export class Progress {
     const name = upload?.name ?? mine?.file.name ?? "";
     const size = own ? own.file.size : (upload?.size ?? null);
     const received = Math.max(own?.received ?? 0, upload?.received ?? 0);
-    const document = this.#session.registers.document;
-    const rows = upload && document?.id === upload.id && !document.complete ? `, ${counted(document.rows, "row")} so far` : "";
     const amount = size === null ? fileSize(received) : sizeOfSize(received, size);
-    this.#text.replaceChildren(own ? "Sending " : "Receiving ", make("bdi", {}, name), ` — ${amount}${rows}`);
+    this.#text.replaceChildren(own ? "Sending " : "Receiving ", make("bdi", {}, name), ` — ${amount}`);
     if (size) this.#bar.value = Math.floor((1000 * received) / size);
     else this.#bar.removeAttribute("value");
   }

@@ -118,7 +118,7 @@ export class RoomPage {
     if (now.document?.id === id) {
       if (now.document.complete) this.#notices.note(`“${name}” has arrived: ${number(now.document.rows)} rows, version ${number(now.document.version)}.`);
     } else {
-      this.#notices.say(`“${name}” did not arrive whole: whoever sent it stopped or lost the connection. ${kept(now)}`, { tone: "warn" });
+      this.#notices.say(`“${name}” did not arrive whole: whoever sent it stopped or lost the connection. ${kept(now.document)}`, { tone: "warn" });
     }
   }
 
@@ -173,13 +173,13 @@ export class RoomPage {
       return;
     }
     const previous = this.#session.registers.upload?.previous ?? (uploader.id === this.#session.registers.document?.id ? null : this.#session.registers.document);
-    const keeps = previous ? `“${previous.name}” is shown as before.` : "The room is empty as before.";
+    const keeps = kept(previous);
     if (outcome.kind === "cancelled") {
       this.#notices.say(`Stopped sending “${file.name}”. ${keeps}`, { tone: "warn" });
       return;
     }
     const action = outcome.retry ? { label: "Send it again", run: () => this.#take(file) } : undefined;
-    const said = outcome.message.includes(keeps) ? outcome.message : `${outcome.message} ${keeps}`;
+    const said = outcome.complete ? outcome.message : `${outcome.message} ${keeps}`;
     this.#notices.say(said, { tone: "bad", action });
   }
 
@@ -195,7 +195,7 @@ export class RoomPage {
   }
 }
 
-/** @param {RegisterValues} now */
-function kept(now) {
-  return now.document ? `“${now.document.name}” is shown as before.` : "The room is empty as before.";
+/** @param {import("./types.js").DocumentValue|null|undefined} table */
+function kept(table) {
+  return table ? `“${table.name}”, version ${number(table.version)}, is shown as before.` : "The room is empty as before.";
 }

@@ -73,8 +73,6 @@ export class TableView {
     this.#table.setAttribute("role", "grid");
     this.#table.setAttribute("aria-multiselectable", "true");
     this.#table.insertBefore(this.#cols, this.#head);
-    this.#table.insertBefore(this.#above, this.#body);
-    this.#table.append(this.#below);
     this.#scroller.addEventListener("scroll", () => this.#soon(), { passive: true });
     new ResizeObserver(() => this.layOut()).observe(this.#scroller);
   }
@@ -400,8 +398,8 @@ export class TableView {
     }
     this.#body.insertBefore(batch, next);
     if (anyRow(this.#rows)) this.#rowHeight = anyRow(this.#rows)?.getBoundingClientRect().height || this.#rowHeight;
-    fill(this.#above, top * this.#rowHeight);
-    fill(this.#below, (page.data.length - bottom) * this.#rowHeight);
+    if (fill(this.#above, top * this.#rowHeight)) this.#body.before(this.#above);
+    if (fill(this.#below, (page.data.length - bottom) * this.#rowHeight)) this.#body.after(this.#below);
   }
 
   /**
@@ -464,19 +462,18 @@ function shorten(text) {
 
 /** Rows that are not in the document, as one empty row of their height. */
 function gap() {
-  const body = make("tbody", { "aria-hidden": "true" }, make("tr", { class: "gap" }, make("td")));
-  body.hidden = true;
-  return body;
+  return make("tbody", { "aria-hidden": "true" }, make("tr", { class: "gap" }, make("td")));
 }
 
 /**
  * @param {HTMLTableSectionElement} body
  * @param {number} height px
+ * @returns {boolean} whether the gap has to be in the document
  */
 function fill(body, height) {
-  body.hidden = height <= 0;
-  const cell = body.rows[0].cells[0];
-  cell.style.height = `${height}px`;
+  body.rows[0].cells[0].style.height = `${height}px`;
+  if (height <= 0) body.remove();
+  return height > 0;
 }
 
 /** @param {Map<number, HTMLTableRowElement>} rows */

@@ -4,6 +4,7 @@
  * @typedef {object} Outcome
  * @property {"done"|"cancelled"|"failed"} kind
  * @property {string} message  for people; empty unless failed
+ * @property {boolean} complete  whether the message, being the server's, also says what was kept
  * @property {boolean} retry  whether the same file may go through later
  */
 /** @typedef {Pick<import("./connection.js").Connection, "send"|"sendBytes">} Link */
@@ -69,7 +70,7 @@ export class Uploader {
     if (!this.#active || (this.#id && ack.upload !== this.#id)) return;
     this.#received = Math.max(this.#received, ack.received);
     if (ack.done) {
-      this.#end({ kind: "done", message: "", retry: false });
+      this.#end({ kind: "done", message: "", complete: false, retry: false });
     } else if (!this.#id) {
       this.#id = ack.upload;
       void this.#pump();
@@ -83,19 +84,19 @@ export class Uploader {
    * @param {boolean} retry
    */
   refused(message, retry) {
-    this.#end({ kind: "failed", message, retry });
+    this.#end({ kind: "failed", message: `“${this.#file.name}” was not taken. ${message}`, complete: true, retry });
   }
 
   /** The connection is gone. */
   lost() {
     const message = `The connection was lost while “${this.#file.name}” was being sent.`;
-    this.#end({ kind: "failed", message, retry: true });
+    this.#end({ kind: "failed", message, complete: false, retry: true });
   }
 
   cancel() {
     if (!this.#active) return;
     this.#link.send({ type: "upload_cancel" });
-    this.#end({ kind: "cancelled", message: "", retry: false });
+    this.#end({ kind: "cancelled", message: "", complete: false, retry: false });
   }
 
   // Internal
@@ -123,7 +124,7 @@ export class Uploader {
     } catch {
       if (this.#active) this.#link.send({ type: "upload_cancel" });
       const message = `“${this.#file.name}” could not be read any more: was it moved or changed?`;
-      this.#end({ kind: "failed", message, retry: false });
+      this.#end({ kind: "failed", message, complete: false, retry: false });
       return null;
     }
   }
