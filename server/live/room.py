@@ -48,7 +48,8 @@ HERE_WRITES_PER_SECOND: Final = 2000
 RENDER_RETRIES: Final = (0.1, 0.3, 1.0, 3.0)
 
 T = TypeVar("T")
-PageKey = tuple[str, int, int, int]
+PageKey = tuple[str, int, int, int, bool]
+Rendering = asyncio.Task[tuple["PageKey", Frame] | TablecastError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,18 @@ class LiveRoom:
         self._here_timer: asyncio.TimerHandle | None = None
         self._here_told_at = float("-inf")
         self._flush_task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
         self._flushed_at = float("-inf")
         self._shown: Shown | None = None
         self._page_key: PageKey | None = None
         self._page_serial = 0
         self._page_frame = EMPTY
+        self._wanted: tuple[str, int, int] | None = None  # document, offset, size
+        self._rendering: tuple[PageKey, Rendering] | None = None
+        self._page_grew = False  # while it was rendered
         self._page_failures = 0
-        self._whole_frame: tuple[Shown, int, Frame] | None = None
+        self._unreadable = EMPTY  # what was told of a page that cannot be read
+        self._whole_frame: tuple[Shown, int, int, Frame] | None = None
 
     # API
 
@@ -170,6 +176,7 @@ class LiveRoom:
             self._here_timer.cancel()
         if self._flush_task is not None:
             self._flush_task.cancel()
+        self._stop_rendering()
 
     async def close(self) -> None:
         self.retire()
@@ -210,6 +217,7 @@ class LiveRoom:
             self._changed[name] = value
 
     def _wake(self) -> None:
+        self._woken.set()
         if self._flush_task is None:
             self._flush_task = asyncio.create_task(self._flush(), name=f"flush {self.uuid}")
 
@@ -227,13 +235,13 @@ class LiveRoom:
         """Flush until nothing is left to say. The room's one task, started when it is needed."""
         loop = asyncio.get_running_loop()
         try:
-            while self._dirty or self._page_failures:
-                pause = self._flushed_at + FLUSH_INTERVAL - loop.time()
+            while self._dirty or self._page_failures or self._page_grew:
                 if self._page_failures and not self._dirty:
                     # A page that could not be read is tried again until it can be or another
                     # one is shown.
                     step = min(self._page_failures, len(RENDER_RETRIES)) - 1
-                    pause = max(pause, RENDER_RETRIES[step])
+                    await self._until_woken(RENDER_RETRIES[step])
+                pause = self._flushed_at + FLUSH_INTERVAL - loop.time()
                 if pause > 0:
                     await asyncio.sleep(pause)
                 if not self.loaded:
@@ -251,34 +259,77 @@ class LiveRoom:
         self._here_changed = False
         self.broadcast(HereMessage(count=self.here))
 
+    async def _until_woken(self, seconds: float | None, *tasks: asyncio.Task[Any]) -> None:
+        """Wait until there is something new to say, or one of `tasks` is done."""
+        self._woken.clear()
+        if self._dirty:
+            return
+        woken = asyncio.create_task(self._woken.wait())
+        try:
+            await asyncio.wait(
+                [woken, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            woken.cancel()
+
     async def _flush_once(self) -> None:
         page_task = self._start_render()
-        if page_task is not None:
-            try:
-                await asyncio.wait([page_task], timeout=PAGE_PATIENCE)
-                if not page_task.done():
-                    await self._publish(page=None)
-                await self._publish(page=await page_task)
-            finally:
-                page_task.cancel()
-        else:
+        if page_task is None:
             await self._publish(page=None)
+            return
+        await asyncio.wait([page_task], timeout=PAGE_PATIENCE)
+        if not page_task.done():
+            await self._publish(page=None)
+            while not page_task.done():
+                if self._dirty:
+                    return  # it is told without this page, or brings another one
+                # Without a timeout: every call of the backend has its own.
+                await self._until_woken(None, page_task)
+        self._rendering = None
+        await self._publish(page=page_task.result())
 
-    def _start_render(self) -> asyncio.Task[tuple[PageKey, Frame] | TablecastError] | None:
+    def _start_render(self) -> Rendering | None:
+        """The rendering of the page that is to be shown; None if it is shown already."""
         document, page = self.document, self.page
         if document is None or page is None or page.document != document.id:
+            self._want(None)
             if self._page_key is not None:
                 self._page_key, self._page_frame = None, EMPTY
                 self._page_serial += 1
-            self._page_failures = 0
             return None
+        self._want((document.id, page.offset, page.size))
         rows = max(0, min(page.size, document.rows - page.offset))
-        key = (document.id, page.offset, page.size, rows)
+        key = (document.id, page.offset, page.size, rows, document.complete)
+        if self._rendering is not None:
+            # A page that grows meanwhile is shown as it was begun, or it might never be.
+            started, task = self._rendering
+            self._page_grew = started != key
+            return task
+        self._page_grew = False
         if key == self._page_key and not self._page_failures:
             return None
-        return asyncio.create_task(
+        task = asyncio.create_task(
             self._render(key, document, page, self.rev), name=f"render {self.uuid}"
         )
+        self._rendering = key, task
+        return task
+
+    def _want(self, wanted: tuple[str, int, int] | None) -> None:
+        """Give up the rendering of another page, and what was told about it."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._page_grew = False
+            self._stop_rendering()
+            self._is_readable()
+
+    def _is_readable(self) -> None:
+        self._page_failures = 0
+        self._unreadable = EMPTY
+
+    def _stop_rendering(self) -> None:
+        if self._rendering is not None:
+            self._rendering[1].cancel()
+            self._rendering = None
 
     async def _render(
         self, key: PageKey, document: Document, page: Page, rev: int
@@ -287,6 +338,9 @@ class LiveRoom:
             payload = await self._reader.page(self.uuid, document, page.offset, page.size, rev=rev)
         except TablecastError as error:
             return error
+        except Exception:
+            log.exception("room %s: a page could not be rendered", self.uuid)
+            return TablecastError("This page cannot be shown: something went wrong in the server.")
         if len(payload) > FAST_FROM:
             return key, await asyncio.to_thread(encode_frame, payload)
         return key, encode_frame(payload)
@@ -313,11 +367,12 @@ class LiveRoom:
         if isinstance(page, TablecastError):
             self._page_failures += 1
             if self._page_failures == len(RENDER_RETRIES):
-                frames.append(_frame(self._unreadable(page)))
+                self._unreadable = _frame(_explain(page))
+                frames.append(self._unreadable)
         elif page is not None:
             self._page_key, self._page_frame = page
             self._page_serial += 1
-            self._page_failures = 0
+            self._is_readable()
             page_changed = True
             frames.append(self._page_frame)
         self._shown = shown = Shown(
@@ -329,16 +384,6 @@ class LiveRoom:
             delta=join(*frames) if frames else EMPTY,
         )
         await self._write(shown)
-
-    @staticmethod
-    def _unreadable(error: TablecastError) -> ErrorMessage:
-        message = error_message(error, about="page")
-        if isinstance(error, Missing):
-            return msgspec.structs.replace(
-                message,
-                message="This page cannot be read: its bytes are gone. Upload the file again.",
-            )
-        return message
 
     async def _write(self, shown: Shown) -> None:
         """Write to everyone, in slices; give way to a newer state, which the rest gets instead."""
@@ -381,29 +426,36 @@ class LiveRoom:
         if current and viewer.page == shown.page and not viewer.behind:
             return
         now = asyncio.get_running_loop().time()
-        if self._offer(viewer, self._whole_state(shown), now):
+        frame, page = self._whole_state(shown)
+        if self._offer(viewer, frame, now):
             viewer.behind = False
-            viewer.epoch, viewer.rev, viewer.page = shown.epoch, shown.rev, shown.page
+            viewer.epoch, viewer.rev, viewer.page = shown.epoch, shown.rev, page
 
-    def _whole_state(self, shown: Shown) -> Frame:
-        """Everything a newcomer needs, built once a flush however many come."""
+    def _whole_state(self, shown: Shown) -> tuple[Frame, int]:
+        """Everything a newcomer needs, built once a flush however many come; and its page."""
         cached = self._whole_frame
         if cached is not None and cached[0] is shown and cached[1] == self.here:
-            return cached[2]
+            return cached[3], cached[2]
         # Changes after `shown` may already stand in the registers; they come again with the next
         # delta, and a register written twice is the same register.
         state = State(
             uuid=self.uuid, epoch=shown.epoch, rev=shown.rev, set=self.registers, whole=True
         )
+        page, page_frame = shown.page, self._page_frame
+        document = self.registers.get("document")
+        if self._page_key and not (document and document["id"] == self._page_key[0]):
+            # It would be taken for a page of the new document, whose own is on its way.
+            page, page_frame = -1, EMPTY
         frame = join(
             _frame(state),
-            self._page_frame,
+            page_frame,
+            self._unreadable,
             # A newcomer is counted before the others have said so.
             _frame(HereMessage(count=max(self.here, len(self.viewers)))),
             _frame(StatusMessage(degraded=self.degraded)),
         )
-        self._whole_frame = (shown, self.here, frame)
-        return frame
+        self._whole_frame = (shown, self.here, page, frame)
+        return frame, page
 
     def _offer(self, viewer: Viewer, frame: Frame, now: float) -> bool:
         if viewer.offer(frame, now):
@@ -412,6 +464,17 @@ class LiveRoom:
             viewer.behind = True
             self._lag.add(viewer)
         return False
+
+
+def _explain(error: TablecastError) -> ErrorMessage:
+    """What people are told of a page that stays unreadable."""
+    message = error_message(error, about="page")
+    if isinstance(error, Missing):
+        return msgspec.structs.replace(
+            message,
+            message="This page cannot be read: its bytes are gone. Upload the file again.",
+        )
+    return message
 
 
 def _frame(message: ServerMessage) -> Frame:
