@@ -1,0 +1,165 @@
+"""Rows as text for other programs: TSV, CSV, JSON and NDJSON, a piece at a time.
+
+Each writer gives `begin`, then `rows` any number of times, then `end`; joined, the pieces are the
+whole file. What TSV and CSV hold, Python's csv module reads back as the same cells.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+# A spreadsheet takes a cell that begins so for a formula (https://owasp.org/www-community/attacks/
+# CSV_Injection); a plain number is none.
+_FORMULA: Final = re.compile(r"[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_PLAIN_NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?%?")
+
+Rows = Iterable[Sequence[str]]
+
+
+class Writer(Protocol):
+    """Writes one table. `header` [] means that the table has none."""
+
+    def begin(self) -> bytes: ...
+
+    def rows(self, rows: Rows) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+class Format(NamedTuple):
+    name: str
+    media_type: str
+
+
+TSV: Final = Format("tsv", "text/tab-separated-values")
+CSV: Final = Format("csv", "text/csv")
+JSON: Final = Format("json", "application/json")
+NDJSON: Final = Format("ndjson", "application/x-ndjson")
+FORMATS: Final = {format.name: format for format in (JSON, NDJSON, TSV, CSV)}
+
+
+def writer(
+    format: Format, header: Sequence[str], *, first_row: int, total: int, defuse: bool = False
+) -> Writer:
+    """A writer of `format`. `first_row` counts from 1; `total` is the table's number of rows.
+
+    `defuse` puts an apostrophe before cells that a spreadsheet would run as a formula.
+    """
+    if format is JSON:
+        return _Json(header, first_row, total)
+    if format is NDJSON:
+        return _NdJson(header)
+    delimiter, end = ("\t", "\n") if format is TSV else (",", "\r\n")
+    return _Separated(header, delimiter, end, defuse=defuse)
+
+
+def defused(cell: str) -> str:
+    """The cell as a spreadsheet shows it instead of running it."""
+    if _FORMULA.match(cell) and not _PLAIN_NUMBER.fullmatch(cell):
+        return "'" + cell
+    return cell
+
+
+def unique_names(header: Sequence[str], width: int) -> list[str]:
+    """Names for `width` columns, no two the same: `price`, `price_2`, and `column_5` for none."""
+    names: list[str] = []
+    taken = set(header[:width])
+    used: set[str] = set()
+    for number in range(width):
+        name = header[number] if number < len(header) and header[number] else f"column_{number + 1}"
+        candidate, count = name, 1
+        while candidate in used or (count > 1 and candidate in taken):
+            count += 1
+            candidate = f"{name}_{count}"
+        used.add(candidate)
+        names.append(candidate)
+    return names
+
+
+class _Separated:
+    """TSV or CSV. Lines end with `end`; cells are quoted where they must be."""
+
+    def __init__(self, header: Sequence[str], delimiter: str, end: str, *, defuse: bool) -> None:
+        self._header = header
+        self._end = end
+        self._defuse = defuse
+        self._lines: list[str] = []
+        # With \r\n as its line end the csv module quotes every cell that holds either character.
+        self._csv = csv.writer(self, delimiter=delimiter, lineterminator="\r\n")
+
+    def write(self, line: str) -> int:
+        """What the csv module calls with each line."""
+        self._lines.append(line[:-2])
+        return len(line)
+
+    def begin(self) -> bytes:
+        # A byte order mark would be right for one spreadsheet and wrong for all other programs.
+        return self.rows([self._header]) if self._header else b""
+
+    def rows(self, rows: Rows) -> bytes:
+        if self._defuse:
+            rows = ([defused(cell) for cell in row] for row in rows)
+        self._csv.writerows(rows)
+        lines, self._lines = self._lines, []
+        return "".join(line + self._end for line in lines).encode()
+
+    def end(self) -> bytes:
+        return b""
+
+
+class _Json:
+    """One object like a page's: `first_row`, `total_number`, `header`, and the rows as `data`."""
+
+    def __init__(self, header: Sequence[str], first_row: int, total: int) -> None:
+        self._head = {
+            "first_row": first_row,
+            "total_number": total,
+            "header": list(header),
+            "data": [],
+        }
+        self._empty = True
+
+    def begin(self) -> bytes:
+        return msgspec.json.encode(self._head)[: -len("]}")]
+
+    def rows(self, rows: Rows) -> bytes:
+        encoded = b",\n".join(msgspec.json.encode(row) for row in rows)
+        if not encoded:
+            return b""
+        lead = b"\n" if self._empty else b",\n"
+        self._empty = False
+        return lead + encoded
+
+    def end(self) -> bytes:
+        return b"\n]}\n"
+
+
+class _NdJson:
+    """An object a line. Names are made unique; cells beyond the header get names of their own."""
+
+    def __init__(self, header: Sequence[str]) -> None:
+        self._header = header
+        self._names: dict[int, list[str]] = {}
+
+    def begin(self) -> bytes:
+        return b""
+
+    def rows(self, rows: Rows) -> bytes:
+        return b"".join(
+            msgspec.json.encode(dict(zip(self._names_of(len(row)), row, strict=False))) + b"\n"
+            for row in rows
+        )
+
+    def end(self) -> bytes:
+        return b""
+
+    def _names_of(self, width: int) -> list[str]:
+        names = self._names.get(width)
+        if names is None:
+            names = self._names[width] = unique_names(self._header, width)
+        return names
