@@ -1,0 +1,392 @@
+"""Which encoding a file is in, and UTF-8 of the encodings whose bytes cannot be cut as they are.
+
+A byte order mark decides, then zero bytes where UTF-16 and UTF-32 have them, then valid UTF-8. What
+is left is one of the 8-bit and East Asian encodings of the time before: chardet tells the scripts
+apart. Among the Latin ones its statistics of running text know too little of tables (names, cities,
+single words), so they are told apart by how often each language uses its own letters.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import re
+from collections import Counter
+from functools import lru_cache
+from typing import Literal
+
+import chardet
+from msgspec import Struct
+
+SAMPLE_SIZE = 64 * 1024
+"""Bytes that are enough to know an encoding; more are not looked at for a guess."""
+
+FALLBACK = "cp1252"
+"""Of 8-bit text that looks like no language: what most old files are in, and it has nearly every
+byte."""
+
+Why = Literal["mark", "zeros", "valid", "guess", "fallback", "chosen"]
+
+
+class Encoding(Struct, frozen=True, kw_only=True):
+    """`name` is a name of Python's codecs, `bom_bytes` the size of the byte order mark before the
+    text. `why`: "mark" and "valid" (good UTF-8) are certain, "zeros" (UTF-16 and UTF-32 without a
+    mark) nearly so; "guess" and "fallback" are what a person may want to correct, "chosen" is what
+    a person did. `confidence`: 0 to 1.
+    """
+
+    name: str
+    bom_bytes: int = 0
+    why: Why = "valid"
+    confidence: float = 1.0
+
+
+# The order matters: the little-endian mark of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+CHOICES: tuple[tuple[str, str], ...] = (
+    ("utf-8", "UTF-8"),
+    ("utf-16-le", "UTF-16 LE"),
+    ("utf-16-be", "UTF-16 BE"),
+    ("utf-32-le", "UTF-32 LE"),
+    ("utf-32-be", "UTF-32 BE"),
+    ("cp1252", "Windows-1252 (Western)"),
+    ("iso8859-15", "ISO-8859-15 (Western)"),
+    ("mac-roman", "Mac Roman (Western)"),
+    ("cp850", "DOS 850 (Western)"),
+    ("cp437", "DOS 437 (Western)"),
+    ("cp1250", "Windows-1250 (Central European)"),
+    ("iso8859-2", "ISO-8859-2 (Central European)"),
+    ("mac-latin2", "Mac Central European"),
+    ("cp852", "DOS 852 (Central European)"),
+    ("cp1257", "Windows-1257 (Baltic)"),
+    ("cp1254", "Windows-1254 (Turkish)"),
+    ("cp1251", "Windows-1251 (Cyrillic)"),
+    ("iso8859-5", "ISO-8859-5 (Cyrillic)"),
+    ("koi8-r", "KOI8-R (Russian)"),
+    ("koi8-u", "KOI8-U (Ukrainian)"),
+    ("mac-cyrillic", "Mac Cyrillic"),
+    ("cp866", "DOS 866 (Cyrillic)"),
+    ("cp1253", "Windows-1253 (Greek)"),
+    ("iso8859-7", "ISO-8859-7 (Greek)"),
+    ("cp1255", "Windows-1255 (Hebrew)"),
+    ("iso8859-8", "ISO-8859-8 (Hebrew)"),
+    ("cp1256", "Windows-1256 (Arabic)"),
+    ("iso8859-6", "ISO-8859-6 (Arabic)"),
+    ("cp874", "Windows-874 (Thai)"),
+    ("cp1258", "Windows-1258 (Vietnamese)"),
+    ("cp932", "Shift JIS (Japanese)"),
+    ("euc_jis_2004", "EUC-JP (Japanese)"),
+    ("gb18030", "GB 18030 (Chinese)"),
+    ("big5hkscs", "Big5 (Chinese)"),
+    ("cp949", "EUC-KR (Korean)"),
+)
+"""Every encoding that is detected, and that a person may choose: its codec and its name."""
+
+_LABELS = dict(CHOICES)
+
+# Names of codecs that decode all that the ones before them do, and more.
+_WIDER = {
+    "ascii": "utf-8",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "shift_jis": "cp932",
+    "shift_jis_2004": "cp932",
+    "shift_jisx0213": "cp932",
+    "euc_jp": "euc_jis_2004",
+    "euc_jisx0213": "euc_jis_2004",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+    "cp950": "big5hkscs",
+    "euc_kr": "cp949",
+    "utf-8-sig": "utf-8",
+}
+_BY_CODEC: dict[str, str] = {codecs.lookup(name).name: name for name, _ in CHOICES}
+_BY_CODEC |= {codecs.lookup(name).name: wider for name, wider in _WIDER.items()}
+
+
+def canonical(name: str) -> str | None:
+    """The name in CHOICES for any spelling of an encoding (`latin1`, `UTF8`, `windows-1251`).
+
+    None for what is no encoding here. A family is named by its widest member: Latin-1 is read as
+    Windows-1252.
+    """
+    if not name.isascii() or "\0" in name:
+        return None
+    try:
+        return _BY_CODEC.get(codecs.lookup(name.strip()).name)
+    except LookupError:
+        return None
+
+
+def label(name: str) -> str:
+    """The encoding's name for people, without the languages: "UTF-8", "Windows-1252"."""
+    return _LABELS.get(name, name).partition(" (")[0]
+
+
+# Sniffing
+
+
+def sniff_encoding(sample: bytes, *, whole: bool) -> Encoding:
+    """The encoding of a file that begins with `sample` (`whole`: and ends with it).
+
+    Never fails: every sample gets an encoding. A character that the end of `sample` cuts is no
+    error unless it is the file's end.
+    """
+    for mark, name in _MARKS:
+        # A UTF-16 file may begin with a zero character, but no table does.
+        if sample.startswith(mark):
+            return Encoding(name=name, bom_bytes=len(mark), why="mark")
+    if wide := _wide(sample):
+        return wide
+    try:
+        _decode(sample, whole=whole)
+    except UnicodeDecodeError:
+        return _damaged_utf8(sample, whole=whole) or _legacy(sample)
+    return Encoding(name="utf-8")
+
+
+def _decode(sample: bytes, errors: str = "strict", *, whole: bool) -> str:
+    # Unless it is final, the decoder waits for the rest of a character that the end cuts.
+    return codecs.getincrementaldecoder("utf-8")(errors).decode(sample, final=whole)
+
+
+_MIN_ZEROS = 0.03
+"""Share of zero bytes on one side of 16-bit characters. Digits, separators and line ends have one
+in every script; a table has more of them than this."""
+
+
+def _wide(sample: bytes) -> Encoding | None:
+    """UTF-16 or UTF-32 without a mark: zero bytes at the same place in nearly every unit."""
+    sample = sample[:SAMPLE_SIZE]
+    sample = sample[: len(sample) // 4 * 4 or len(sample) // 2 * 2]
+    if len(sample) < 4 or 0 not in sample:
+        return None
+    zeros = [sample[place::4].count(0) for place in range(4)]
+    units = len(sample) / 4
+    # No character of UTF-32 is above 10FFFF, so two bytes of it have (nearly) only zeros.
+    for name, empty, full in (("utf-32-le", (2, 3), 0), ("utf-32-be", (0, 1), 3)):
+        if all(zeros[place] > 0.99 * units for place in empty) and zeros[full] < 0.1 * units:
+            return Encoding(name=name, why="zeros", confidence=0.95)
+    high = {"utf-16-be": zeros[0] + zeros[2], "utf-16-le": zeros[1] + zeros[3]}
+    name = max(high, key=high.__getitem__)
+    if high[name] < max(_MIN_ZEROS * 2 * units, 9 * min(high.values())):
+        return None
+    text = sample.decode(name, "replace")
+    # Zero bytes here and there in 8-bit text make wild characters of their neighbours.
+    odd = sum(count for char, count in Counter(text).items() if not _is_usual(char))
+    if odd > 0.02 * len(text) + 1:
+        return None
+    return Encoding(name=name, why="zeros", confidence=0.9)
+
+
+def _is_usual(char: str) -> bool:
+    return char in "\t\n\r\f\v\0" or ((char.isprintable() or char.isspace()) and char != "\ufffd")
+
+
+def _damaged_utf8(sample: bytes, *, whole: bool) -> Encoding | None:
+    """UTF-8 with a few bad bytes among many good letters.
+
+    In the encodings of old hardly any letter happens to be good UTF-8.
+    """
+    text = _decode(sample, "replace", whole=whole)
+    bad = text.count("\ufffd") - sample.count("\ufffd".encode())
+    good = len(text) - bad - len(text.encode("ascii", "ignore"))
+    if bad * 2 > good:
+        return None
+    return Encoding(name="utf-8", why="guess", confidence=1 - bad / (bad + good))
+
+
+_LATIN = {
+    "cp1252": 0.0,
+    "iso8859-15": -1.0,
+    "cp1250": -1.0,
+    "iso8859-2": -2.0,
+    "mac-roman": -1.5,
+    "cp850": -2.0,
+    "cp1254": -2.0,
+    "cp852": -3.0,
+    "cp437": -3.0,
+    "cp1257": -3.0,
+    "mac-latin2": -4.0,
+}
+"""Told apart by their letters, and how much less usual than the first each is (a logarithm), which
+decides where there are only a few letters."""
+
+_NOT_LATIN = tuple(
+    name
+    for name, _ in CHOICES
+    if name not in _LATIN and not name.startswith("utf") and name != "cp1258"
+)
+_CHARDET = [*_LATIN, *_NOT_LATIN, "cp1258", "iso8859-1", "iso8859-9", "euc_kr"]
+
+
+def _legacy(sample: bytes) -> Encoding:
+    sample = sample[:SAMPLE_SIZE].replace(b"\0", b"")
+    found = chardet.detect(sample, compat_names=False, include_encodings=_CHARDET)
+    name = canonical(found["encoding"] or "")
+    if name in _NOT_LATIN:
+        return Encoding(name=name, why="guess", confidence=round(found["confidence"], 2))
+    return _latin(sample)
+
+
+# The letters beyond ASCII of languages in Latin script, the most frequent first.
+_ALPHABETS = {
+    "German": "üäößÜÖÄéèàç",
+    "French": "éèàêçôâîûùëïœÉÀÈÊÇÔÎÂæÿ",
+    "Spanish": "óíáñéúüÁÉÍÓÑÚçº",
+    "Portuguese": "ãçáéíóõêâúàôÁÉÇÓÂÃÍÚÊºªü",
+    "Italian": "àèùòéìÈÀÙÒÉ°",
+    "Catalan": "óàèéíçòúïü·ÀÈÉÓÇÒÚÍÏ",
+    "Dutch": "ëéïóèüöÉáêç",
+    "Swedish": "äåöéÅÄÖüÉ",
+    "Danish": "øåæéØÅÆöäü",
+    "Finnish": "äöåÄÖéšÅ",
+    "Icelandic": "áíðóéúþæöýÞÁÍÓÚÆÖÉÐÝ",
+    "Polish": "łąęóżśćńźŁŚŻĆŹÓŃĄĘ",
+    "Czech": "áíěéčřžýšůúŠČŘŽťÚďňÁÍóÝŤĎÉ",
+    "Slovak": "áíéčýžšúľťôňďŠČŽäÚĽĺóŤÁŕÍ",
+    "Hungarian": "áéóöüőíúűÁÉÓÖÜÚŐÍŰ",
+    "Croatian": "čžšćđŠŽČĆĐ",
+    "Romanian": "ăâîşţÎŞŢÂĂ",
+    "Turkish": "ıişüçğöİŞÜÇÖĞâîû",
+    "Lithuanian": "ėųšžįąčęūŠŽČĖĮŪ",
+    "Latvian": "āīēšūņļģžķčĀŠĒŪŽĪČĢĶĻŅ",
+    "Estonian": "äõüöÕÄÜÖšž",
+}
+_MARKS_OFTEN = "€–—“”‘’„…°§«»\xa0£²³µ™®©•½·×±¡¿´"
+_FLOOR = math.log(1e-4)  # another language's letter, in a name for example
+_MARK = math.log(1e-2)
+_ODD_MARK = math.log(1e-3)
+_JUNK = math.log(1e-7)  # control characters, box drawing, what the encoding does not have
+
+
+def _frequencies(letters: str) -> dict[str, float]:
+    """Logarithms of about how often; a rank's frequency falls as such frequencies usually do."""
+    weights = [1 / (rank + 3) ** 1.5 for rank in range(len(letters))]
+    return {
+        letter: math.log(weight / sum(weights))
+        for letter, weight in zip(letters, weights, strict=True)
+    }
+
+
+_LANGUAGES = [_frequencies(letters) for letters in _ALPHABETS.values()]
+_PAIRS = re.compile(rb"(?=([\x00-\xff][\x80-\xff]))", re.DOTALL)
+
+
+def _latin(sample: bytes) -> Encoding:
+    """The Latin encoding in which some language would use such letters."""
+    pairs = Counter(_PAIRS.findall(b" " + sample)).items()
+    scores = {name: prior + _likelihood(name, pairs) for name, prior in _LATIN.items()}
+    name = max(_LATIN, key=scores.__getitem__)
+    bytes_beyond = sum(count for _, count in pairs)
+    each = math.exp(scores[name] / bytes_beyond) if bytes_beyond else 0.0
+    if each < 3e-4:
+        return Encoding(name=FALLBACK, why="fallback", confidence=0.1)
+    second = max(score for other, score in scores.items() if other != name)
+    confidence = 1 - 0.5 * math.exp(max(-20.0, second - scores[name]))
+    return Encoding(name=name, why="guess", confidence=round(confidence, 2))
+
+
+def _likelihood(name: str, pairs: object) -> float:
+    """How likely a language's letters and the usual marks come out as they do in this encoding."""
+    letters: Counter[str] = Counter()
+    score = 0.0
+    for pair, count in pairs:  # type: ignore[attr-defined]
+        before, char = pair.decode(name, "replace")
+        if char.isalpha():
+            letters[char] += count
+            if char.isupper() and before.islower():
+                score += count * _MARK  # as in "fŽvrier"
+        elif char in _MARKS_OFTEN:
+            # A mark stands between letters in "l’été" alone.
+            score += count * (_MARK if char == "’" or not before.isalpha() else _ODD_MARK)
+        elif char.isprintable() and char != "\ufffd" and not "\u2500" <= char <= "\u259f":
+            score += count * _ODD_MARK * 1.2
+        else:
+            score += count * _JUNK
+    counts = letters.items()
+    return score + max(
+        sum(count * language.get(letter, _FLOOR) for letter, count in counts)
+        for language in _LANGUAGES
+    )
+
+
+# Cutting
+
+
+# Bytes of ASCII that are parts of other characters. Each codec's own pages say so; the tests try
+# every character of every one of them.
+_INSIDE: dict[str, frozenset[int]] = {
+    "utf-8": frozenset(),
+    "euc_jis_2004": frozenset(),
+    "cp932": frozenset(range(0x40, 0x7F)),
+    "big5hkscs": frozenset(range(0x40, 0x7F)),
+    "gb18030": frozenset([*range(0x30, 0x3A), *range(0x40, 0x7F)]),
+    "cp949": frozenset([*range(0x41, 0x5B), *range(0x61, 0x7B)]),
+}
+
+
+@lru_cache(maxsize=64)
+def _bytes_inside(encoding: str) -> frozenset[int] | None:
+    """ASCII bytes that other characters of `encoding` contain; None: it is no superset of ASCII."""
+    name = canonical(encoding)
+    if name is None or name.startswith(("utf-16", "utf-32")):
+        return None
+    return _INSIDE.get(name, frozenset())
+
+
+def byte_safe(encoding: str, delimiter: str, quote: str, escape: str) -> bool:
+    """Whether records can be cut and cells be split at the source's bytes.
+
+    That is so if line ends, delimiter, quote and escape (each "" or one character) are single ASCII
+    bytes that are never part of another character; in UTF-8 they can be any character. Everything
+    else becomes UTF-8 on its way in (see `Transcoder`).
+    """
+    inside = _bytes_inside(encoding)
+    if inside is None:
+        return False
+    if canonical(encoding) == "utf-8":
+        return True
+    marks = delimiter + quote + escape + "\r\n"
+    return marks.isascii() and not any(ord(mark) in inside for mark in marks)
+
+
+class Transcoder:
+    """Bytes of `encoding` in, UTF-8 out, however the bytes are split; holds a few bytes.
+
+    What is no character (a lone surrogate, a byte too many at the end) becomes U+FFFD. A byte order
+    mark at the beginning is left out. `replaced`: characters U+FFFD so far.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding
+        self.replaced = 0
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self._begun = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """UTF-8 of the characters that `chunk` completes."""
+        return self._encode(self._decoder.decode(chunk))
+
+    def finish(self) -> bytes:
+        """UTF-8 of what is left, now that nothing follows."""
+        return self._encode(self._decoder.decode(b"", final=True))
+
+    def _encode(self, text: str) -> bytes:
+        if not text:
+            return b""
+        if not self._begun:
+            self._begun = True
+            text = text.removeprefix("\ufeff")
+        self.replaced += text.count("\ufffd")
+        return text.encode()
