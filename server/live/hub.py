@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 SWEEP_INTERVAL: Final = 0.05
 # Lagging viewers looked at before other work gets its turn.
 SWEEP_SLICE: Final = 512
-# The hub beats once a second, each time for the viewers whose turn it is.
+# The hub beats this often (with quicker heartbeats as often as those), each time for the viewers
+# whose turn it is.
 BEAT: Final = 1.0
 # Heartbeats a viewer may leave without any sign of life (a pong is one).
 MISSED_BEATS: Final = 3
@@ -71,7 +72,9 @@ class Hub:
         self._kept_at: dict[str, float] = {}
         self._here_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._turns: list[dict[str, Viewer]] = [{} for _ in range(max(1, round(heartbeat / BEAT)))]
+        self._beat_every = min(BEAT, heartbeat)
+        turns = max(1, round(heartbeat / self._beat_every))
+        self._turns: list[dict[str, Viewer]] = [{} for _ in range(turns)]
 
     # API: the fan-out's receiver
 
@@ -209,16 +212,19 @@ class Hub:
                     viewer.abort()
 
     async def _beat(self) -> None:
-        """A heartbeat and a ping for a share of the viewers each second, everyone in turn."""
+        """A heartbeat and a ping for a share of the viewers each beat, everyone in turn."""
         loop = asyncio.get_running_loop()
         at = 0
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(self._beat_every)
             at = (at + 1) % len(self._turns)
             frames: dict[tuple[str, int], Frame] = {}
             now = loop.time()
             for viewer in list(self._turns[at].values()):
-                if now - viewer.seen_at > MISSED_BEATS * self._heartbeat:
+                # Taking bytes is a sign of life too: a slow viewer cannot answer what it has not
+                # received yet.
+                heard_at = max(viewer.seen_at, viewer.progress_at)
+                if now - heard_at > MISSED_BEATS * self._heartbeat:
                     self.aborted += 1
                     viewer.abort()
                     continue
@@ -228,7 +234,8 @@ class Hub:
                     beat = encode_frame(encode(HeartbeatMessage(epoch=known[0], rev=known[1])))
                     frame = Frame(beat.plain + PING, beat.deflated + PING)
                     frames[known] = frame
-                viewer.offer(frame, now)
+                if not viewer.offer(frame, now) and viewer.lagging:
+                    self._lag.add(viewer)
 
     async def _say_here(self) -> None:
         """Tell the fan-out how many viewers each room has on this node."""
