@@ -23,7 +23,7 @@ import math
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -172,8 +172,7 @@ class Bus:
         task, self._task = self._task, None
         self._receiver = None
         if task is not None:
-            task.cancel()
-            await asyncio.wait({task}, timeout=2)
+            await _end([task])
 
     def follow(self, room: str) -> None:
         followed = self._rooms.get(room)
@@ -250,10 +249,10 @@ class Bus:
             try:
                 await self._serve()
             except Exception as error:
-                if not self._degraded:
-                    _log.warning("Lost the connection to Redis: %s", _reason(error))
-                if not _expected(error):
-                    _log.error("The bus failed; it connects again", exc_info=error)
+                if not isinstance(error, RedisError | Lost | Unavailable | OSError):
+                    _log.exception("The bus failed; it connects again")
+                elif not self._degraded:
+                    _log.warning("Lost Redis: %s", str(error) or type(error).__name__)
             self._set_degraded(True)
             now = asyncio.get_running_loop().time()
             if self._since is not None and now - self._since > self._timing.backoff:
@@ -272,12 +271,13 @@ class Bus:
                 await link.connect()
             await self._source.connected()
             self._begin()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._reading(link), name="bus reading")
-                group.create_task(self._pinging(link), name="bus pinging")
-                group.create_task(self._subscribing(link), name="bus subscribing")
-                group.create_task(self._syncing(), name="bus syncing")
-                group.create_task(self._auditing(), name="bus auditing")
+            await _first_to_fail(
+                self._reading(link),
+                self._pinging(link),
+                self._subscribing(link),
+                self._syncing(),
+                self._auditing(),
+            )
         finally:
             self._connected = False
             for followed in self._rooms.values():
@@ -527,6 +527,37 @@ class Bus:
         return behind
 
 
+async def _first_to_fail(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all until one raises; raise that once all have ended."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks)
+    for task in done:
+        if not task.cancelled():
+            task.result()
+    raise Lost("a part of the bus ended")
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they end, for two seconds at most.
+
+    Once is not enough: `asyncio.wait_for`, with which the client library writes, loses a
+    cancellation that comes together with its result (Python < 3.12).
+    """
+    for _ in range(20):
+        running = [task for task in tasks if not task.done()]
+        for task in running:
+            task.cancel()
+        if not running:
+            break
+        await asyncio.wait(running, timeout=0.1)
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            _log.debug("%s ended with an error", task.get_name(), exc_info=task.exception())
+
+
 def _contains(followed: _Followed, epoch: str, rev: int) -> bool:
     return followed.replica.epoch == epoch and followed.replica.rev >= rev
 
@@ -550,16 +581,3 @@ def _forever() -> Iterable[int]:
     while True:
         number += 1
         yield number
-
-
-def _expected(error: BaseException) -> bool:
-    """Whether losing a connection may look like this, as opposed to a defect of ours."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_expected(inner) for inner in error.exceptions)
-    return isinstance(error, RedisError | Lost | Unavailable | OSError | TimeoutError)
-
-
-def _reason(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__

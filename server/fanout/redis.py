@@ -445,8 +445,8 @@ def _snapshot(
             fields[key[2:].decode()] = value.decode()
     epoch, rev = _revision(state.get(b"epoch"), state.get(b"rev"))
     # A chat without its room is what an expired room left behind; the next change removes it.
-    messages = [msgspec.json.decode(entry[b"message"]) for _, entry in chat] if epoch else []
-    return Snapshot(epoch, rev, registers, messages, fields)
+    messages = (msgspec.json.decode(entry[b"message"]) for _, entry in chat) if epoch else ()
+    return Snapshot(epoch, rev, registers, tuple(messages), fields)
 
 
 def _runs(blocks: Sequence[StoredBlock]) -> list[tuple[int, bytes]]:

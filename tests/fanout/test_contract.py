@@ -1,0 +1,523 @@
+"""The promises of server/fanout/backend.py, held against every backend."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from server.errors import Conflict, Missing, Unavailable
+from server.fanout.backend import Backend, Change, Here, Snapshot, StoredBlock
+from tests.fanout.nodes import LEASE, PATIENCE, Nodes, eventually
+
+
+@pytest.fixture
+def room() -> str:
+    return str(uuid.uuid4())
+
+
+def entry(number: int) -> bytes:
+    return number.to_bytes(8, "big") * 2
+
+
+def block(number: int, data: bytes = b"") -> StoredBlock:
+    return StoredBlock(number, data or b"block %d" % number, entry(number))
+
+
+# Changes
+
+
+async def test_an_untouched_room_is_empty_and_has_no_epoch(nodes: Nodes, room: str) -> None:
+    node = await nodes.start("a")
+    assert await node.backend.snapshot(room) == Snapshot()
+
+
+async def test_the_first_change_mints_an_epoch_and_is_revision_one(nodes: Nodes, room: str) -> None:
+    node = await nodes.start("a")
+    first = await node.backend.append(room, set={"page": {"offset": 0}})
+    second = await node.backend.append(room, set={"page": {"offset": 100}})
+    assert first.epoch
+    assert first.rev == 1
+    assert (second.epoch, second.rev) == (first.epoch, 2)
+
+
+async def test_a_change_reaches_the_followers_on_every_node(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    for node in (a, b):
+        node.backend.follow(room)
+        await node.told.until(lambda told=node.told: told.snapshots(room) != [])
+    change = await a.backend.append(
+        room, set={"page": {"offset": 0}}, chat={"body": "hi"}, fields={"document_id": "d"}
+    )
+    for node in (a, b):
+        await node.told.until_rev(room, 1)
+        assert node.told.changes(room) == [change]
+        assert node.told.state(room).fields == {"document_id": "d"}
+
+
+async def test_a_late_joiner_is_told_the_present_state(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    for offset in range(3):
+        await a.backend.append(room, set={"page": {"offset": offset}}, chat={"n": offset})
+    b.backend.follow(room)
+    await b.told.until(lambda: b.told.of(room) != [])
+    state = b.told.of(room)[0]
+    assert isinstance(state, Snapshot)
+    assert state.rev == 3
+    assert state.registers == {"page": {"offset": 2}}
+    assert [message["n"] for message in state.chat] == [0, 1, 2]
+
+
+async def test_who_joins_while_changes_pour_in_misses_none_and_sees_none_twice(
+    nodes: Nodes, room: str
+) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    count = 300
+
+    async def pour() -> None:
+        for number in range(1, count + 1):
+            await a.backend.append(room, set={"n": number})
+            await asyncio.sleep(0)
+
+    pouring = asyncio.create_task(pour())
+    await eventually(lambda: _reached(a.backend, room, 20))
+    for _ in range(5):
+        b.backend.follow(room)
+        await asyncio.sleep(0.005)
+        b.backend.unfollow(room)
+    b.backend.follow(room)
+    await asyncio.wait_for(pouring, PATIENCE)
+    await b.told.until_rev(room, count)
+    assert b.told.state(room).registers == {"n": count}
+    assert b.told.broken == []
+
+
+async def test_changes_of_all_nodes_get_revisions_without_gaps(nodes: Nodes, room: str) -> None:
+    started = [await nodes.start(name) for name in "abc"]
+    started[0].backend.follow(room)
+    changes = await asyncio.wait_for(
+        asyncio.gather(
+            *(node.backend.append(room, chat={"n": n}) for n in range(20) for node in started)
+        ),
+        PATIENCE,
+    )
+    assert sorted(change.rev for change in changes) == list(range(1, 61))
+    assert len({change.epoch for change in changes}) == 1
+    await started[0].told.until_rev(room, 60)
+
+
+async def test_rooms_do_not_hear_of_each_other(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    other = str(uuid.uuid4())
+    a.backend.follow(room)
+    await a.told.until(lambda: a.told.snapshots(room) != [])
+    await a.backend.append(other, set={"page": 1})
+    await a.backend.append(room, set={"page": 2})
+    await a.told.until_rev(room, 1)
+    assert a.told.of(other) == []
+
+
+async def test_a_null_clears_a_register_and_followers_are_told_the_null(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a")
+    a.backend.follow(room)
+    await a.backend.append(room, set={"upload": {"id": "u"}, "page": 1})
+    await a.backend.append(room, set={"upload": None})
+    await a.told.until_rev(room, 2)
+    assert (await a.backend.snapshot(room)).registers == {"page": 1}
+    assert a.told.state(room).registers == {"page": 1}
+    assert [change.set for change in a.told.changes(room) if change.rev == 2] in (
+        [{"upload": None}],
+        [],  # told by a snapshot
+    )
+
+
+VALUES: list[Any] = [
+    {},
+    [],
+    {"a": {}, "b": [], "c": [[]]},
+    "",
+    "Übergröße\u2028\x00\x1f\U0001f600\ud7ff",
+    0,
+    False,
+    2**53 + 1,
+    0.1,
+    ["null", None],
+    "null",
+    {"ключ\t\"'}": "{значение}"},
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+async def test_values_come_back_as_they_were_set(nodes: Nodes, room: str, value: Any) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    b.backend.follow(room)
+    await b.told.until(lambda: b.told.snapshots(room) != [])
+    change = await a.backend.append(
+        room, set={"ключ": value}, chat={"body": value}, fields={"имя": "§ 1"}
+    )
+    await b.told.until_rev(room, 1)
+    state = await b.backend.snapshot(room)
+    for found in (change.set["ключ"], b.told.changes(room)[0].set["ключ"], state.registers["ключ"]):
+        assert found == value
+        assert type(found) is type(value)
+    assert [message["body"] for message in state.chat] == [value]
+    assert state.fields == {"имя": "§ 1"}
+
+
+# Guards and requests
+
+
+async def test_a_guard_that_does_not_hold_changes_nothing(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.append(room, set={"page": 1}, fields={"document_id": "d1"})
+    before = await a.backend.snapshot(room)
+    for expect in ({"document_id": ""}, {"document_id": "d2"}, {"upload_id": "u"}):
+        with pytest.raises(Conflict):
+            await a.backend.append(
+                room, set={"page": 2}, chat={}, fields={"document_id": "d3"}, expect=expect
+            )
+    assert await a.backend.snapshot(room) == before
+
+
+async def test_a_guard_that_holds_lets_the_change_pass(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.append(room, fields={"document_id": "d1"}, expect={"document_id": ""})
+    await a.backend.append(
+        room, fields={"document_id": ""}, expect={"document_id": "d1", "upload_id": ""}
+    )
+    change = await a.backend.append(room, set={"page": 1}, expect={"document_id": ""})
+    assert change.rev == 3
+    assert (await a.backend.snapshot(room)).fields == {}
+
+
+async def test_only_one_of_many_rivals_passes_the_same_guard(nodes: Nodes, room: str) -> None:
+    started = [await nodes.start(name) for name in "ab"]
+    outcomes = await asyncio.wait_for(
+        asyncio.gather(
+            *(
+                node.backend.append(room, fields={"upload_id": f"{n}"}, expect={"upload_id": ""})
+                for n in range(10)
+                for node in started
+            ),
+            return_exceptions=True,
+        ),
+        PATIENCE,
+    )
+    assert sum(isinstance(outcome, Change) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 19
+
+
+async def test_a_request_is_applied_once_however_often_it_is_sent(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    first = await a.backend.append(room, chat={"body": "hi"}, request="r1")
+    await a.backend.append(room, chat={"body": "between"})
+    again = await b.backend.append(room, chat={"body": "hi"}, request="r1")
+    assert (again.epoch, again.rev) == (first.epoch, first.rev)
+    assert [m["body"] for m in (await a.backend.snapshot(room)).chat] == ["hi", "between"]
+    assert (await a.backend.append(room, chat={"body": "new"}, request="r2")).rev == 3
+
+
+async def test_a_request_sent_again_does_not_fail_on_what_it_changed_itself(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a")
+    arguments: dict[str, Any] = {
+        "fields": {"upload_id": "u"},
+        "expect": {"upload_id": ""},
+        "request": "r1",
+    }
+    first = await a.backend.append(room, **arguments)
+    again = await a.backend.append(room, **arguments)
+    assert (again.epoch, again.rev) == (first.epoch, first.rev)
+
+
+# Chat
+
+
+async def test_a_room_remembers_exactly_its_last_200_messages(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    a.backend.follow(room)
+    for number in range(250):
+        await a.backend.append(room, chat={"n": number})
+    expected = list(range(50, 250))
+    assert [message["n"] for message in (await a.backend.snapshot(room)).chat] == expected
+    await a.told.until_rev(room, 250)
+    assert [message["n"] for message in a.told.state(room).chat] == expected
+
+
+# Following
+
+
+async def test_every_follower_gets_the_state_soon(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.append(room, set={"page": 1})
+    for number in range(1, 4):
+        a.backend.follow(room)
+        await a.told.until(lambda number=number: len(a.told.snapshots(room)) >= number)
+        assert a.told.snapshots(room)[-1].registers == {"page": 1}
+
+
+async def test_following_is_counted(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    a.backend.follow(room)
+    a.backend.follow(room)
+    await a.told.until(lambda: a.told.snapshots(room) != [])
+    a.backend.unfollow(room)
+    await a.backend.append(room, set={"page": 1})
+    await a.told.until_rev(room, 1)
+
+
+async def test_who_comes_back_while_the_room_lingers_gets_the_present_state_first(
+    nodes: Nodes, room: str
+) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    a.backend.follow(room)
+    await a.told.until(lambda: a.told.snapshots(room) != [])
+    a.backend.unfollow(room)
+    a.told.forget()
+    change = await b.backend.append(room, set={"page": 7})
+    a.backend.follow(room)
+    await a.told.until_rev(room, change.rev)
+    assert isinstance(a.told.of(room)[0], Snapshot)
+
+
+async def test_who_comes_back_after_the_room_lingered_gets_the_present_state_first(
+    nodes: Nodes, room: str
+) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    a.backend.follow(room)
+    await a.told.until(lambda: a.told.snapshots(room) != [])
+    a.backend.unfollow(room)
+    await asyncio.sleep(0.5)  # longer than the linger, which nobody tells
+    for offset in range(3):
+        await b.backend.append(room, set={"page": offset})
+    assert a.told.changes(room) == []
+    a.told.forget()
+    a.backend.follow(room)
+    await a.told.until_rev(room, 3)
+    assert isinstance(a.told.of(room)[0], Snapshot)
+    await b.backend.append(room, set={"page": 3})
+    await a.told.until_rev(room, 4)
+
+
+async def test_nothing_is_told_to_who_does_not_follow(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    b.backend.follow(room)
+    a.backend.follow(room)
+    await a.told.until(lambda: a.told.snapshots(room) != [])
+    a.backend.unfollow(room)
+    a.backend.unfollow(room)  # once too often does no harm
+    a.told.forget()
+    await a.backend.append(room, set={"page": 1})
+    await b.told.until_rev(room, 1)
+    assert a.told.of(room) == []
+
+
+async def test_many_rooms_can_be_followed_at_once(nodes: Nodes) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    rooms = [str(uuid.uuid4()) for _ in range(450)]
+    for name in rooms:
+        a.backend.follow(name)
+    await a.told.until(lambda: all(a.told.state(name).epoch == "" for name in rooms))
+    for name in rooms:
+        await b.backend.append(name, set={"page": 1})
+    await a.told.until(lambda: all(a.told.state(name).rev == 1 for name in rooms))
+
+
+# Who is here
+
+
+async def test_viewers_are_summed_over_all_nodes(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    a.backend.follow(room)
+    await a.backend.here({room: 2})
+    await a.told.until(lambda: a.told.here(room) == 2)
+    await b.backend.here({room: 3})
+    await a.told.until(lambda: a.told.here(room) == 5)
+    await b.backend.here({room: 0})
+    await a.told.until(lambda: a.told.here(room) == 2)
+    await a.backend.here({room: 0})
+    await a.told.until(lambda: a.told.here(room) == 0)
+
+
+async def test_a_new_follower_is_told_how_many_are_here(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    await a.backend.here({room: 4})
+    for _ in range(2):
+        b.told.forget()
+        b.backend.follow(room)
+        await b.told.until(lambda: b.told.here(room) == 4)
+
+
+async def test_the_same_count_is_not_told_again(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    a.backend.follow(room)
+    await a.backend.here({room: 2})
+    await a.told.until(lambda: a.told.here(room) == 2)
+    a.told.forget()
+    for _ in range(3):
+        await a.backend.here({room: 2})
+    await b.backend.here({room: 1})
+    await a.told.until(lambda: a.told.here(room) == 3)
+    assert a.told.of(room) == [Here(3)]
+
+
+async def test_viewers_of_a_node_that_fell_silent_are_forgotten(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    a.backend.follow(room)
+    await a.backend.here({room: 2})
+    await b.backend.here({room: 3})
+    await a.told.until(lambda: a.told.here(room) == 5)
+
+    async def forgotten() -> bool:
+        await a.backend.here({room: 2})
+        return a.told.here(room) == 2
+
+    before = time.monotonic()
+    await eventually(forgotten)
+    assert time.monotonic() - before < LEASE + 2
+
+
+# Documents
+
+
+async def test_blocks_come_back_on_another_node(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    data = [bytes(range(256)) * 3, b"\x00\r\n", b"last"]
+    await a.backend.put_blocks(room, "d", [block(n, d) for n, d in enumerate(data)])
+    assert await b.backend.get_blocks(room, "d", [2, 0, 1]) == [data[2], data[0], data[1]]
+    assert await b.backend.get_blocks(room, "d", []) == []
+    assert await b.backend.index(room, "d") == entry(0) + entry(1) + entry(2)
+    assert await b.backend.index(room, "d", 1) == entry(1) + entry(2)
+    assert await b.backend.index(room, "d", 3) == b""
+    assert await b.backend.extent(room, "d") == (3, 3)
+
+
+async def test_blocks_may_come_in_any_order_and_twice(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.put_blocks(room, "d", [block(3), block(1), block(4)])
+    assert await a.backend.extent(room, "d") == (3, 5)
+    await a.backend.put_blocks(room, "d", [block(0), block(1, b"new"), block(2)])
+    assert await a.backend.extent(room, "d") == (5, 5)
+    assert await a.backend.index(room, "d") == b"".join(entry(n) for n in range(5))
+    assert await a.backend.get_blocks(room, "d", [1]) == [b"new"]
+
+
+async def test_a_block_that_is_gone_is_missing(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.put_blocks(room, "d", [block(0)])
+    for document, number in (("d", 1), ("other", 0)):
+        with pytest.raises(Missing):
+            await a.backend.get_blocks(room, document, [0, number])
+    assert await a.backend.extent(room, "other") == (0, 0)
+    assert await a.backend.index(room, "other") == b""
+
+
+async def test_documents_of_one_room_are_apart(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.put_blocks(room, "d1", [block(0, b"one")])
+    await a.backend.put_blocks(room, "d2", [block(0, b"two")])
+    await a.backend.drop(room, "d1")
+    assert await a.backend.extent(room, "d1") == (0, 0)
+    assert await a.backend.get_blocks(room, "d2", [0]) == [b"two"]
+
+
+async def test_an_incomplete_document_is_forgotten_unless_it_is_kept(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a", incomplete_life=0.5)
+    await a.backend.append(room, set={"page": 1})
+    await a.backend.put_blocks(room, "kept", [block(0)])
+    await a.backend.put_blocks(room, "left", [block(0)])
+    await a.backend.keep(room, ["kept", "unknown"])
+    await eventually(lambda: _gone(a.backend, room, "left"))
+    assert await a.backend.extent(room, "kept") == (1, 1)
+    assert await a.backend.index(room, "left") == b""
+
+
+async def test_a_document_can_be_dropped_later(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.put_blocks(room, "d", [block(0)])
+    await a.backend.keep(room, ["d"])
+    await a.backend.drop(room, "d", after=0.3)
+    assert await a.backend.get_blocks(room, "d", [0])
+    await eventually(lambda: _gone(a.backend, room, "d"))
+    await a.backend.drop(room, "unknown")
+
+
+async def test_an_idle_room_ends_and_begins_anew_with_another_epoch(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a", room_life=0.4)
+    first = await a.backend.append(room, set={"page": 1}, chat={"n": 1}, fields={"f": "1"})
+
+    async def ended() -> bool:
+        return await a.backend.snapshot(room) == Snapshot()
+
+    await eventually(ended)
+    second = await a.backend.append(room, chat={"n": 2}, expect={"f": ""})
+    assert second.rev == 1
+    assert second.epoch != first.epoch
+    assert [message["n"] for message in (await a.backend.snapshot(room)).chat] == [2]
+
+
+async def test_keep_lets_a_room_live_on(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a", room_life=0.6)
+    await a.backend.append(room, set={"page": 1}, chat={"n": 1})
+    until = time.monotonic() + 1.2
+    while time.monotonic() < until:
+        await a.backend.keep(room, [])
+        await asyncio.sleep(0.1)
+    state = await a.backend.snapshot(room)
+    assert state.registers == {"page": 1}
+    assert len(state.chat) == 1
+
+
+# Beginning and end
+
+
+async def test_all_nodes_have_the_same_time(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    for node in (a, b):
+        node.backend.follow(room)
+        await node.told.until(lambda told=node.told: told.snapshots(room) != [])
+    assert abs(a.backend.now_ms() - b.backend.now_ms()) < 200
+    assert abs(a.backend.now_ms() - time.time() * 1000) < 2000
+
+
+async def test_a_backend_that_works_passes_the_check_and_is_not_degraded(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a")
+    await asyncio.wait_for(a.backend.check(), PATIENCE)
+    a.backend.follow(room)
+    await a.told.until(lambda: a.told.snapshots(room) != [])
+    assert a.told.degradations == []
+
+
+async def test_closing_twice_does_no_harm_and_ends_the_telling(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    a.backend.follow(room)
+    await a.told.until(lambda: a.told.snapshots(room) != [])
+    await asyncio.wait_for(a.backend.close(), PATIENCE)
+    await asyncio.wait_for(a.backend.close(), PATIENCE)
+    with pytest.raises(Unavailable):
+        await a.backend.check()
+    a.told.forget()
+    b.backend.follow(room)
+    await b.backend.append(room, set={"page": 1})
+    await b.told.until_rev(room, 1)
+    assert a.told.events == []
+
+
+async def _reached(backend: Backend, room: str, rev: int) -> bool:
+    return (await backend.snapshot(room)).rev >= rev
+
+
+async def _gone(backend: Backend, room: str, document: str) -> bool:
+    return await backend.extent(room, document) == (0, 0)
