@@ -64,6 +64,7 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
         page_cache=settings.page_cache,
         index_cache=settings.index_cache,
         cell_limit=settings.cell_limit,
+        record_limit=settings.record_limit,
         message_limit=settings.page_message_limit,
     )
     hub = Hub(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from server.document import messages
 from server.document.dialect import BOM, Dialect, read_records
@@ -91,15 +91,16 @@ def build_page(
     total_rows: int,
     cell_limit: int = CELL_LIMIT,
     message_limit: int = MESSAGE_LIMIT,
+    clipped: Mapping[tuple[int, int], int] | None = None,
 ) -> messages.PageMessage:
     """The message that shows `rows`, whose encoding has at most `message_limit` bytes.
 
     Cells over `cell_limit` bytes are shortened and listed in `cut` with all their characters
     counted. If the message is still too large, cells are shortened further, down to 64 bytes; then
-    columns are left out from the right.
+    columns are left out from the right. `clipped` is what `clip` said of `rows`, if it was needed.
     """
     columns = max(len(header), max(map(len, rows), default=0))
-    whole_sizes: dict[tuple[int, int], int] = {}
+    whole_sizes = {(row + 1, column): size for (row, column), size in (clipped or {}).items()}
     limit = cell_limit
     table = _shorten([header, *rows], limit, whole_sizes)
 
@@ -132,6 +133,29 @@ def build_page(
         limit = max(_SMALLEST_CELL_LIMIT, limit // 4)
         table = _shorten(table, limit, whole_sizes)
     return message
+
+
+def clip(
+    rows: Sequence[Sequence[str]],
+    first: int,
+    count: int,
+    clipped: dict[tuple[int, int], int],
+    *,
+    message_limit: int = MESSAGE_LIMIT,
+) -> list[list[str]]:
+    """Rows `first`.. of a page of `count` rows that is far too large to be held whole.
+
+    Shortens their cells to what such a page can show of them at most, and notes in `clipped` the
+    characters of each by row in the page and column.
+    """
+    budget = 4 * message_limit // max(1, count)
+    short: list[list[str]] = []
+    for number, row in enumerate(rows, first):
+        sizes: dict[tuple[int, int], int] = {}
+        limit = max(_SMALLEST_CELL_LIMIT, budget // max(1, len(row)))
+        short += _shorten([row], limit, sizes)
+        clipped.update({(number, column): size for (_, column), size in sizes.items()})
+    return short
 
 
 def _shorten(

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
 
 from server.document.blocks import decompress
+from server.document.dialect import Dialect
 from server.document.messages import Cut, Document, PageMessage
-from server.document.pages import Index, build_page, parse_block
+from server.document.pages import Index, build_page, clip, parse_block
 from server.errors import Missing, NoDocument, PageOutOfRange
 from server.fanout.backend import Backend
 from server.live.cache import ByteCache
@@ -23,6 +25,13 @@ from server.live.cache import ByteCache
 THREAD_FROM: Final = 512 * 1024
 # Blocks read ahead at once when a whole document is streamed: a few, so that memory stays flat.
 STREAM_BATCH: Final = 16
+
+
+# Source bytes that are fetched and parsed in one go: memory stays flat however large records are.
+READ_AT_ONCE: Final = 4 * 1024 * 1024
+# A page with more source bytes than this cannot be shown whole anyway, so its cells are shortened
+# as they are read.
+HUGE_PAGE: Final = 32 * 1024 * 1024
 
 
 class Rendered(NamedTuple):
@@ -63,10 +72,12 @@ class Reader:
         page_cache: int,
         index_cache: int,
         cell_limit: int,
+        record_limit: int,
         message_limit: int,
     ) -> None:
         self._backend = backend
         self._cell_limit = cell_limit
+        self._record_limit = record_limit
         self._message_limit = message_limit
         self.blocks: ByteCache[tuple[str, int], bytes] = ByteCache(block_cache)
         self.pages: ByteCache[tuple[str, int, int, int], Rendered] = ByteCache(page_cache)
@@ -118,7 +129,7 @@ class Reader:
         if row == 0:
             record = await self.header(room, document)
         else:
-            record = (await self._records(room, document, self._record(document, row - 1), 1))[0]
+            record = await self._record(room, document, self._first_record(document, row - 1))
         if not 0 <= column < len(record):
             raise PageOutOfRange(f"Row {row} has no column {column}: it has {len(record)} cells.")
         return record[column]
@@ -129,7 +140,7 @@ class Reader:
             return []
         header = self.headers.get(document.id)
         if header is None:
-            header = (await self._records(room, document, 0, 1))[0]
+            header = await self._record(room, document, 0)
             self.headers.put(document.id, header, sum(len(cell) for cell in header))
         return header
 
@@ -138,12 +149,12 @@ class Reader:
         for first in range(0, document.blocks, STREAM_BATCH):
             numbers = range(first, min(first + STREAM_BATCH, document.blocks))
             for data in await self._backend.get_blocks(room, document.id, numbers):
-                yield decompress(data)
+                yield decompress(data, record_limit=self._record_limit)
 
     # Internal
 
     @staticmethod
-    def _record(document: Document, row_offset: int) -> int:
+    def _first_record(document: Document, row_offset: int) -> int:
         return row_offset + (1 if document.dialect.header else 0)
 
     async def _rendered(self, room: str, document: Document, offset: int, size: int) -> Rendered:
@@ -153,7 +164,8 @@ class Reader:
         rendered = self.pages.get(key)
         if rendered is None:
             header = await self.header(room, document)
-            rows = await self._records(room, document, self._record(document, offset), count)
+            first = self._first_record(document, offset)
+            rows, clipped = await self._page_rows(room, document, first, count)
             message = build_page(
                 uuid=room,
                 document_id=document.id,
@@ -164,6 +176,7 @@ class Reader:
                 total_rows=document.rows,
                 cell_limit=self._cell_limit,
                 message_limit=self._message_limit,
+                clipped=clipped,
             )
             body = Body(
                 header=message.header,
@@ -175,33 +188,62 @@ class Reader:
             self.pages.put(key, rendered, len(rendered.fields))
         return rendered
 
-    async def _records(
+    async def _page_rows(
         self, room: str, document: Document, first: int, count: int
-    ) -> list[list[str]]:
-        count = min(count, document.records - first)
-        if count <= 0:
-            return []
+    ) -> tuple[list[list[str]], dict[tuple[int, int], int]]:
+        """Records of one page and, where they are too large to be held whole, what was clipped."""
+        rows: list[list[str]] = []
+        clipped: dict[tuple[int, int], int] = {}
         index = await self._index(room, document)
         numbers = index.blocks_for(first, count, document.records)
-        sources = await self._sources(room, document.id, numbers)
-        dialect = document.dialect
-
-        def parse() -> list[list[str]]:
-            records: list[list[str]] = []
-            for number, source in zip(numbers, sources, strict=True):
-                skip = max(0, first - index.first_record(number))
-                records += parse_block(
-                    source, dialect, skip, count - len(records), is_first_block=number == 0
+        huge = bool(numbers) and (
+            self._first_byte(index, document, numbers[-1] + 1) - index.first_byte(numbers[0])
+            > HUGE_PAGE
+        )
+        async for records in self._batches(room, document, first, count):
+            if huge:
+                records = await asyncio.to_thread(
+                    clip, records, len(rows), count, clipped, message_limit=self._message_limit
                 )
-            return records
+            rows += records
+        return rows, clipped
 
-        if sum(map(len, sources)) > THREAD_FROM:
-            records = await asyncio.to_thread(parse)
-        else:
-            records = parse()
-        if len(records) != count:
+    async def _record(self, room: str, document: Document, number: int) -> list[str]:
+        async for records in self._batches(room, document, number, 1):
+            return records[0]
+        raise Missing("A part of this table could not be read.")
+
+    async def _batches(
+        self, room: str, document: Document, first: int, count: int
+    ) -> AsyncIterator[list[list[str]]]:
+        """Records `first` to `first + count` that there are, some blocks' worth at a time."""
+        end = min(first + count, document.records)
+        if end <= first:
+            return
+        index = await self._index(room, document)
+        numbers = index.blocks_for(first, end - first, document.records)
+        while numbers:
+            batch, numbers = self._split(index, document, numbers)
+            sources = await self._sources(room, document.id, batch)
+            parse = partial(_parse, document.dialect, index, batch, sources, first, end)
+            large = sum(map(len, sources)) > THREAD_FROM
+            records = await asyncio.to_thread(parse) if large else parse()
+            first += len(records)
+            yield records
+        if first != end:
             raise Missing("A part of this table could not be read.")
-        return records
+
+    def _split(self, index: Index, document: Document, numbers: range) -> tuple[range, range]:
+        """As many of the blocks as are read at once, at least one, and the others."""
+        limit = index.first_byte(numbers[0]) + READ_AT_ONCE
+        at = 1
+        while at < len(numbers) and self._first_byte(index, document, numbers[at] + 1) <= limit:
+            at += 1
+        return numbers[:at], numbers[at:]
+
+    @staticmethod
+    def _first_byte(index: Index, document: Document, number: int) -> int:
+        return index.first_byte(number) if number < len(index) else document.stored
 
     async def _index(self, room: str, document: Document) -> Index:
         index = self.indexes.get(document.id) or Index()
@@ -221,10 +263,27 @@ class Reader:
         if wanted:
             stored = await self._backend.get_blocks(room, document_id, wanted)
             for number, data in zip(wanted, stored, strict=True):
-                source = decompress(data)
+                source = decompress(data, record_limit=self._record_limit)
                 found[number] = source
                 self.blocks.put((document_id, number), source, len(source))
         return [source for source in found.values() if source is not None]
+
+
+def _parse(
+    dialect: Dialect,
+    index: Index,
+    numbers: range,
+    sources: Sequence[bytes],
+    first: int,
+    end: int,
+) -> list[list[str]]:
+    """Records `first` to `end` as far as these blocks hold them."""
+    records: list[list[str]] = []
+    for number, source in zip(numbers, sources, strict=True):
+        skip = max(0, first - index.first_record(number))
+        count = end - first - len(records)
+        records += parse_block(source, dialect, skip, count, is_first_block=number == 0)
+    return records
 
 
 def page_offset(document: Document | None, page_no: int, size: int) -> int:
