@@ -87,7 +87,7 @@ $(MADE_TEST): $(MADE_RUN) requirements/test.txt
 	@$(PIP) --require-hashes -r requirements/test.txt
 	@touch $@
 
-$(MADE_TSC): tools/package.json tools/package-lock.json
+$(MADE_TSC): tools/package.json tools/package-lock.json | $(MADE_VENV)
 	@echo "tablecast: installing the type checker of web/js"
-	@tools/npm ci --silent --no-audit --no-fund
+	@tools/npm ci --loglevel=error --no-audit --no-fund --no-update-notifier > /dev/null
 	@touch $@
