@@ -7,7 +7,7 @@ const PHONE = "(max-width: 760px)";
 /** How far a column grows by itself where the window has room to spare. */
 const WIDEST_SPREAD_PX = 1200;
 export const WIDEST_PX = 2400;
-/** Beyond so many columns only one cell of each is measured; beyond the second limit none is. */
+/** Beyond so many columns one cell of each is measured; beyond the second limit only its name. */
 const MEASURE_WELL = 300;
 const MEASURE_AT_ALL = 3000;
 const CELLS_MEASURED = 40;
@@ -86,7 +86,7 @@ export class Columns {
     this.#names = uniqueNames(page.header, count);
     const edge = matchMedia(PHONE).matches ? EDGE_NARROW_PX : EDGE_PX;
     const measure = this.#measure(`${style.fontSize} ${style.fontFamily}`, count);
-    const measureHead = this.#measure(`600 ${style.fontSize} ${style.fontFamily}`, count);
+    const measureHead = this.#measure(`600 ${style.fontSize} ${style.fontFamily}`, 1);
     for (let column = 0; column < count; column += 1) {
       const head = measureHead(page.header[column] ?? "") + edge;
       const cells = measure.apply(null, widest(page.data, column, count)) + edge;
@@ -156,7 +156,7 @@ export class Columns {
   #measure(font, count) {
     const context = this.#context;
     if (!context || count > MEASURE_AT_ALL) {
-      return (...texts) => Math.max(0, ...texts.map((text) => Math.min(text.length, CHARACTERS_MEASURED) * 7.6));
+      return (...texts) => Math.max(0, ...texts.map((text) => Math.min(text.length, CHARACTERS_MEASURED) * 8));
     }
     return (...texts) => {
       context.font = font;

@@ -39,8 +39,10 @@ export class Description {
     const name = table?.name ?? "";
     document.title = name ? `${name} · Tablecast` : "Tablecast";
     this.#name.title = name;
-    need("bdi", HTMLElement, this.#name).textContent = name || "An empty room";
-    const facts = table ? this.#factsOf(table) : [make("span", {}, "no table yet")];
+    const unknown = this.#session.degraded;
+    need("bdi", HTMLElement, this.#name).textContent = name || (unknown ? "This room" : "An empty room");
+    const nothing = make("span", {}, unknown ? "its table is not known right now" : "no table yet");
+    const facts = table ? this.#factsOf(table) : [nothing];
     this.#facts.replaceChildren(...facts.flatMap((fact, index) => (index ? [" · ", fact] : [fact])));
     this.#upload.title = name ? "Show another file: it replaces the table for everyone here" : "Show a file to everyone here";
     this.#sayEmpty();

@@ -24,6 +24,7 @@ export class Progress {
     this.#session.on("registers", () => this.#show());
     this.#session.on("acknowledged", () => this.#show());
     this.#session.on("uploaded", () => this.#show());
+    this.#session.on("phase", () => this.#show());
     this.#show();
   }
 
@@ -31,7 +32,9 @@ export class Progress {
 
   #show() {
     const mine = this.#session.uploader;
-    const upload = this.#session.registers.upload;
+    // Without a connection nothing arrives here, and how far it is elsewhere is not known.
+    const lost = this.#session.phase === "reconnecting" || this.#session.phase === "closed";
+    const upload = lost ? null : this.#session.registers.upload;
     this.#line.hidden = !mine && !upload;
     this.#cancel.hidden = !mine;
     if (!mine && !upload) return;

@@ -134,7 +134,10 @@ export class RoomPage {
   #obstacle() {
     const { phase, degraded, registers, uploader } = this.#session;
     const running = uploader?.file.name ?? registers.upload?.name;
-    if (running) return `“${running}” is still arriving. Wait until it is here, then drop the next.`;
+    if (phase === "live" && !uploader && registers.upload && registers.upload.id === this.#own) {
+      return "The room still waits for the upload that broke off; it gives it up within half a minute.";
+    }
+    if (running && phase === "live") return `“${running}” is still arriving. Wait until it is here, then drop the next.`;
     if (degraded) return "The storage cannot be reached, so a file cannot be taken now. It comes back by itself.";
     if (phase !== "live") return "There is no connection now, so a file cannot be taken. It comes back by itself.";
     return "";
@@ -155,11 +158,14 @@ export class RoomPage {
 
   /** @param {File} file */
   #take(file) {
-    const problem = this.#obstacle() || objection(file, this.#session.limits?.document_bytes);
-    if (problem) return this.#notices.say(problem, { tone: "warn" });
+    const objected = objection(file, this.#session.limits?.document_bytes);
+    if (objected) return this.#notices.say(objected, { tone: "warn" });
+    const obstacle = this.#obstacle();
+    const action = { label: "Try again", run: () => this.#take(file) };
+    if (obstacle) return this.#notices.say(obstacle, { tone: "warn", action });
     this.#notices.clear();
     this.#own = "";
-    if (!this.#session.upload(file)) this.#notices.say("There is no connection yet. Nothing was sent; drop the file again in a moment.", { tone: "warn" });
+    if (!this.#session.upload(file)) this.#notices.say("There is no connection yet, so nothing was sent.", { tone: "warn", action });
   }
 
   /**
@@ -179,7 +185,7 @@ export class RoomPage {
       return;
     }
     const action = outcome.retry ? { label: "Send it again", run: () => this.#take(file) } : undefined;
-    const said = outcome.complete ? outcome.message : `${outcome.message} ${keeps}`;
+    const said = outcome.complete ? outcome.message : `${outcome.message} ${this.#session.phase === "live" ? keeps : goesBack(previous)}`;
     this.#notices.say(said, { tone: "bad", action });
   }
 
@@ -198,4 +204,9 @@ export class RoomPage {
 /** @param {import("./types.js").DocumentValue|null|undefined} table */
 function kept(table) {
   return table ? `“${table.name}”, version ${number(table.version)}, is shown as before.` : "The room is empty as before.";
+}
+
+/** @param {import("./types.js").DocumentValue|null|undefined} table */
+function goesBack(table) {
+  return table ? `The room goes back to “${table.name}”, version ${number(table.version)}.` : "The room stays empty.";
 }

@@ -88,6 +88,9 @@ class StartPage {
       session.on("uploaded", ({ outcome }) => {
         if (outcome.kind === "failed") settle(() => reject(new Error(outcome.message)));
       });
+      session.on("degraded", (degraded) => {
+        if (degraded) settle(() => reject(new Error("The server cannot reach its storage. Nothing was sent; try again in a moment.")));
+      });
       session.on("error", (error) => settle(() => reject(new Error(error.message))));
       session.open();
     });

@@ -37,7 +37,6 @@ export class Status {
     this.#session.on("phase", () => this.#show());
     this.#session.on("degraded", () => this.#show());
     this.#session.on("here", (count) => this.#count(count));
-    this.#count(this.#session.here);
     this.#show();
   }
 
@@ -61,6 +60,7 @@ export class Status {
       this.#word.dataset.state = state;
       need("span", HTMLElement, this.#word).textContent = WORDS[state];
     }
+    this.#count(this.#session.here);
     clearTimeout(this.#timer);
     this.#tell(state);
   }
@@ -93,7 +93,7 @@ export class Status {
 
   /** @param {number} count */
   #count(count) {
-    this.#watchers.hidden = count < 1;
+    this.#watchers.hidden = count < 1 || this.#session.phase !== "live";
     this.#watchers.dataset.count = String(count);
     this.#watchers.title = count === 1 ? "Nobody else has this room open" : "Viewers of this room, you among them";
     need("span", HTMLElement, this.#watchers).textContent = count === 1 ? "only you" : `${number(count)} watching`;

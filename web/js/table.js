@@ -7,11 +7,10 @@ import { number, numericColumns } from "./format.js";
 /** @typedef {import("./selection.js").Selection} Selection */
 /** @typedef {{top: number, bottom: number, left: number, right: number}} Extent  rows and columns, ends excluded */
 
-/** Beyond these only what is near the window is in the document; scrolling brings the rest. */
-const COLUMNS_AT_ONCE = 300;
-const CELLS_AT_ONCE = 24_000;
-const COLUMNS_AHEAD_PX = 800;
-const ROWS_AHEAD = 24;
+/** A page of more cells has only those near the window in the document; scrolling brings the rest. */
+const CELLS_AT_ONCE = 12_000;
+const COLUMNS_AHEAD_PX = 600;
+const ROWS_AHEAD = 14;
 /** No column is so wide that more characters of a cell could be seen. */
 const CHARACTERS_SHOWN = 1_000;
 
@@ -40,6 +39,7 @@ export class TableView {
   /** @type {Extent} */
   #window = { top: 0, bottom: 0, left: 0, right: 0 };
   #rowHeight = 33;
+  #measured = false;
   #numberWidth = 48;
   #frame = 0;
   /** @type {Selection|null} */
@@ -74,7 +74,11 @@ export class TableView {
     this.#table.setAttribute("aria-multiselectable", "true");
     this.#table.insertBefore(this.#cols, this.#head);
     this.#scroller.addEventListener("scroll", () => this.#soon(), { passive: true });
-    new ResizeObserver(() => this.layOut()).observe(this.#scroller);
+    new ResizeObserver(() => {
+      // Zoom and a phone's turn can change it.
+      this.#measured = false;
+      this.layOut();
+    }).observe(this.#scroller);
   }
 
   /** @param {PageMessage} page */
@@ -281,31 +285,33 @@ export class TableView {
     return record?.cells[column - left + this.#lead()] ?? null;
   }
 
-  /** @returns {Extent} what should be in the document now */
-  #wanted() {
+  /**
+   * What the window shows and some more around it; of a small page, all.
+   * @param {number} columnsAhead px
+   * @param {number} rowsAhead
+   * @returns {Extent}
+   */
+  #near(columnsAhead, rowsAhead) {
     const rows = this.#page?.data.length ?? 0;
     const columns = this.#columns.count;
-    const wanted = { top: 0, bottom: rows, left: 0, right: columns };
+    const near = { top: 0, bottom: rows, left: 0, right: columns };
+    if ((rows + 1) * columns <= CELLS_AT_ONCE) return near;
     const { scrollLeft, scrollTop, clientWidth, clientHeight } = this.#scroller;
-    if (columns > COLUMNS_AT_ONCE) {
-      wanted.left = this.#columns.at(scrollLeft - COLUMNS_AHEAD_PX);
-      wanted.right = this.#columns.at(scrollLeft + clientWidth + COLUMNS_AHEAD_PX) + 1;
-    }
-    if (rows * (wanted.right - wanted.left) > CELLS_AT_ONCE) {
-      wanted.top = Math.max(0, Math.floor(scrollTop / this.#rowHeight) - ROWS_AHEAD);
-      wanted.bottom = Math.min(rows, Math.ceil((scrollTop + clientHeight) / this.#rowHeight) + ROWS_AHEAD);
-    }
-    return wanted;
+    near.left = this.#columns.at(scrollLeft - columnsAhead);
+    near.right = Math.min(columns, this.#columns.at(scrollLeft + clientWidth + columnsAhead) + 1);
+    near.top = Math.min(rows, Math.max(0, Math.floor(scrollTop / this.#rowHeight) - rowsAhead));
+    near.bottom = Math.min(rows, Math.ceil((scrollTop + clientHeight) / this.#rowHeight) + rowsAhead);
+    return near;
   }
 
   /** @param {boolean} anew the page is another one */
   #render(anew) {
     if (!this.#page) return;
-    const wanted = this.#wanted();
     const now = this.#window;
-    const columnsMoved = anew || !this.#columnsSuffice(wanted);
-    const rowsMoved = columnsMoved || !this.#rowsSuffice(wanted);
-    if (!rowsMoved) return;
+    const needed = this.#near(COLUMNS_AHEAD_PX / 4, ROWS_AHEAD / 4);
+    const columnsMoved = anew || needed.left < now.left || needed.right > now.right;
+    if (!columnsMoved && needed.top >= now.top && needed.bottom <= now.bottom) return;
+    const wanted = this.#near(COLUMNS_AHEAD_PX, ROWS_AHEAD);
     if (!columnsMoved) {
       wanted.left = now.left;
       wanted.right = now.right;
@@ -318,21 +324,6 @@ export class TableView {
     }
     this.#renderRows(this.#page);
     if (this.#selection) this.mark(this.#selection);
-  }
-
-  /** @param {Extent} wanted */
-  #columnsSuffice(wanted) {
-    const { left, right } = this.#window;
-    const shown = this.#columns.at(this.#scroller.scrollLeft + this.#scroller.clientWidth);
-    const first = this.#columns.at(this.#scroller.scrollLeft);
-    return (wanted.left >= left || first - left > 1 || left === 0) && (wanted.right <= right || right - shown > 2) && (left === 0 || first > left) && right > shown;
-  }
-
-  /** @param {Extent} wanted */
-  #rowsSuffice(wanted) {
-    const { top, bottom } = this.#window;
-    const slack = ROWS_AHEAD / 2;
-    return wanted.top >= top - slack && wanted.bottom <= bottom + slack && !(wanted.top === 0 && top > 0) && !(wanted.bottom === this.#page?.data.length && bottom < wanted.bottom);
   }
 
   /** @param {PageMessage} page */
@@ -397,7 +388,10 @@ export class TableView {
       batch.append(row);
     }
     this.#body.insertBefore(batch, next);
-    if (anyRow(this.#rows)) this.#rowHeight = anyRow(this.#rows)?.getBoundingClientRect().height || this.#rowHeight;
+    if (!this.#measured) {
+      this.#rowHeight = anyRow(this.#rows)?.getBoundingClientRect().height || this.#rowHeight;
+      this.#measured = this.#rows.size > 0;
+    }
     if (fill(this.#above, top * this.#rowHeight)) this.#body.before(this.#above);
     if (fill(this.#below, (page.data.length - bottom) * this.#rowHeight)) this.#body.after(this.#below);
   }
