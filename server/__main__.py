@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ BACKLOG = 4096
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2: used wrongly, 1: could not serve)."""
     arguments = _parser().parse_args(argv)
+    _raise_open_files()
     environ = dict(os.environ)
     for name in ("host", "port", "redis_url"):
         value = getattr(arguments, name, None)
@@ -77,6 +80,15 @@ async def serve(settings: Settings) -> None:
         await app[HUB].drain(spread)
     finally:
         await runner.cleanup()
+
+
+def _raise_open_files() -> None:
+    """Take as many open files as the system allows: each viewer is one, and shells start low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        # Some systems report a hard limit that they then refuse.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from aiohttp import web
 import web as browser
 from server.accept.api import ApiDoor
 from server.accept.health import HealthDoor
+from server.accept.metrics import MetricsDoor
 from server.accept.problems import middleware
 from server.accept.site import SiteDoor, set_up_templates
 from server.accept.socket import SocketDoor
@@ -31,7 +32,7 @@ SETTINGS: Final = web.AppKey("settings", Settings)
 
 WEB_ROOT: Final = Path(browser.__file__).parent
 # Only these folders of web/ are served.
-STATIC: Final = ("css", "js", "vendor")
+STATIC: Final = ("css", "js")
 
 
 def make_backend(settings: Settings) -> Backend:
@@ -120,6 +121,8 @@ def _add_routes(
             web.get("/readyz", health.ready),
         ]
     )
+    if settings.metrics:
+        app.router.add_get("/metrics", MetricsDoor(hub, reader).handle)
     for folder in STATIC:
         app.router.add_static(f"/static/{folder}", WEB_ROOT / folder)
     app.router.add_get("/favicon.svg", _favicon)

@@ -88,6 +88,14 @@ class Hub:
         for room in list(self.rooms.values()):
             room.set_degraded(degraded)
 
+    @property
+    def is_degraded(self) -> bool:
+        return self._degraded
+
+    @property
+    def lagging(self) -> int:
+        return len(self._lag)
+
     # API: viewers
 
     def start(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -86,6 +86,15 @@ class Reader:
 
     # API
 
+    @property
+    def caches(self) -> dict[str, ByteCache[Any, Any]]:
+        return {
+            "blocks": self.blocks,
+            "pages": self.pages,
+            "indexes": self.indexes,
+            "headers": self.headers,
+        }
+
     async def page(
         self,
         room: str,
@@ -143,6 +152,12 @@ class Reader:
             header = await self._record(room, document, 0)
             self.headers.put(document.id, header, sum(len(cell) for cell in header))
         return header
+
+    def rows(
+        self, room: str, document: Document, start: int, count: int
+    ) -> AsyncIterator[list[list[str]]]:
+        """Rows `start` (from 1) to `start + count - 1`, as many at a time as fit in memory."""
+        return self._batches(room, document, self._first_record(document, start - 1), count)
 
     async def source(self, room: str, document: Document) -> AsyncIterator[bytes]:
         """The document's bytes so far, a few blocks at a time."""
