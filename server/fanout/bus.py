@@ -237,10 +237,14 @@ class Bus:
             self._tell(followed, Here(viewers))
 
     def _set_degraded(self, degraded: bool) -> None:
-        if degraded != self._degraded:
-            self._degraded = degraded
-            if self._receiver is not None:
+        if degraded == self._degraded:
+            return
+        self._degraded = degraded
+        if self._receiver is not None:
+            try:
                 self._receiver.degraded(degraded)
+            except Exception:
+                _log.exception("The receiver failed on being told of the backend's state")
 
     # One connection after the other
 

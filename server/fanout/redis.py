@@ -7,12 +7,13 @@ the commands, and what Redis's errors mean to people.
 from __future__ import annotations
 
 import asyncio
+import builtins
+import contextlib
 import hashlib
 import importlib.resources
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -94,6 +95,9 @@ class RedisBackend:
         self._patience = patience
         self._clock = Clock()
         self._closed = False
+        self._calls: set[asyncio.Timeout] = set()  # under way
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._append = _Script("append.lua", shebang)
         self._present = _Script("present.lua", shebang)
         make = connect or (lambda retry: _client(url, retry))
@@ -112,6 +116,13 @@ class RedisBackend:
             return
         self._closed = True
         await self._bus.close()
+        # Calls under way may end; then they are cut off, so that none connects anew after this.
+        await self._until_quiet()
+        now = asyncio.get_running_loop().time()
+        for deadline in self._calls:
+            if not deadline.expired():
+                deadline.reschedule(now)
+        await self._until_quiet()
         for client in (self._redis, self._subscriber):
             try:
                 async with asyncio.timeout(1):
@@ -359,19 +370,33 @@ class RedisBackend:
         seconds, microseconds = await self._redis.time()
         self._clock.measured(int(seconds) + int(microseconds) / 1e6, asked, time.monotonic())
 
+    async def _until_quiet(self) -> None:
+        """Wait until no call is under way, half a second at most."""
+        with contextlib.suppress(builtins.TimeoutError):
+            async with asyncio.timeout(0.5):
+                await self._quiet.wait()
+
     def _link(self) -> Link:
         pool: Any = self._subscriber.connection_pool
         link: Link = pool.make_connection()
         return link
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _asking(self, patience: float | None = None) -> AsyncIterator[None]:
         """Bound the time of what is asked in here, and say in our words what went wrong."""
         if self._closed:
             raise Unavailable("This node is closing; connect again.")
         try:
-            async with asyncio.timeout(self._patience if patience is None else patience):
-                yield
+            limit = self._patience if patience is None else patience
+            async with asyncio.timeout(limit) as deadline:
+                self._calls.add(deadline)
+                self._quiet.clear()
+                try:
+                    yield
+                finally:
+                    self._calls.discard(deadline)
+                    if not self._calls:
+                        self._quiet.set()
         except OutOfMemoryError as error:
             raise StorageFull(
                 "The server has no room for more. What the room had is kept; try again later."
