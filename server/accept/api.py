@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from typing import Final
 from urllib.parse import quote
@@ -16,10 +17,19 @@ from server.accept.turn import turn_page
 from server.accept.upload import IDLE_LIMIT, Ingest
 from server.accept.view import RoomView, view
 from server.document.messages import Document, encode
-from server.errors import BadMessage, NoDocument, PageOutOfRange, UploadLost
+from server.errors import (
+    BadMessage,
+    NoDocument,
+    PageOutOfRange,
+    TablecastError,
+    TooLarge,
+    UploadLost,
+)
 from server.fanout.backend import Backend
 from server.live.reader import Reader, page_offset
 from server.settings import Settings
+
+log = logging.getLogger(__name__)
 
 # Bytes of a body gathered before they are cut: each cut costs a thread's turn.
 GATHER: Final = 256 * 1024
@@ -80,6 +90,9 @@ class ApiDoor:
         room = room_of(request)
         document = self._document(await view(self._backend, room))
         name = quote(document.name)
+        parts = self._reader.source(room, document)
+        # Bytes that are gone are told before an answer begins, wherever that is possible.
+        first = await anext(parts, b"")
         response = web.StreamResponse(
             headers={
                 "Content-Type": "text/tab-separated-values; charset=utf-8",
@@ -87,12 +100,23 @@ class ApiDoor:
                 "X-Content-Type-Options": "nosniff",
                 "Cache-Control": "no-store",
                 "ETag": f'"{document.id}-{document.stored}"',
+                "Tablecast-Node": self._settings.node,
             }
         )
         response.content_length = document.stored
         await response.prepare(request)
-        async for data in self._reader.source(room, document):
-            await response.write(data)
+        if request.method == "HEAD":
+            return response
+        try:
+            await response.write(first)
+            async for data in parts:
+                await response.write(data)
+        except TablecastError as error:
+            # An error page would be taken for a part of the file; a connection that breaks is not.
+            log.warning("room %s: a download of %s broke off: %s", room, document.id, error)
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the rest of the document cannot be read") from error
         await response.write_eof()
         return response
 
@@ -109,7 +133,7 @@ class ApiDoor:
 
     async def put_page(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
-        body = await request.content.read(self._settings.message_limit)
+        body = await self._body(request)
         try:
             turn = msgspec.json.decode(body, type=PageTurn)
         except msgspec.MsgspecError as error:
@@ -134,6 +158,24 @@ class ApiDoor:
         )
 
     # Internal
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The whole body of a small request, however the network cut it."""
+        limit = self._settings.message_limit
+        body = bytearray()
+        try:
+            async with asyncio.timeout(IDLE_LIMIT):
+                while data := await request.content.readany():
+                    body += data
+                    if len(body) > limit:
+                        raise TooLarge(
+                            f"This request has more than {limit:,} bytes, the most allowed here.",
+                            what="message",
+                            limit=limit,
+                        )
+        except TimeoutError:
+            raise BadMessage("The end of this request did not come.") from None
+        return bytes(body)
 
     @staticmethod
     def _document(room_view: RoomView) -> Document:

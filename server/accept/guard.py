@@ -24,9 +24,16 @@ def check_origin(request: web.Request, allowed: Collection[str]) -> None:
     origin = request.headers.get("Origin")
     if origin is None or origin in allowed:
         return
-    if not allowed and urlsplit(origin).netloc == request.host:
+    if not allowed and _host(origin) == request.host:
         return
     raise Forbidden("A page of another site may not do this here.")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def room_of(request: web.Request) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
+from yarl import URL
 
 from server.accept.guard import room_of
 from server.accept.socket import upload_limits
@@ -49,7 +50,9 @@ class SiteDoor:
         room = room_of(request)
         if request.match_info["uuid"] != room:
             raise web.HTTPFound(
-                f"/t/{room}" + ("?" + request.query_string if request.query else "")
+                URL.build(
+                    path=f"/t/{room}", query_string=request.rel_url.raw_query_string, encoded=True
+                )
             )
         room_view: RoomView | None = None
         page: PageMessage | None = None

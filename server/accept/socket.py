@@ -7,6 +7,7 @@ wait. An answer waits while the viewer lags; nothing is queued for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 # Errors a viewer may cause in a row without anything sensible between them. A program that sends
 # nothing else is not a viewer.
 ERRORS_IN_A_ROW: Final = 100
+# Seconds in which the uploader's own next message meets the error of an upload that failed.
+FAILURE_GRACE: Final = 1.0
 
 
 class SocketDoor:
@@ -87,6 +90,10 @@ class SocketDoor:
             await session.run()
         except ConnectionResetError:
             pass  # the viewer left in the middle of an answer
+        except Exception:
+            # Nothing but frames may follow on this connection, so no error page either.
+            log.exception("room %s: a viewer's connection failed", room)
+            await session.end(WSCloseCode.INTERNAL_ERROR)
         finally:
             self._hub.leave(viewer)
             await session.close()
@@ -138,7 +145,8 @@ class Session:
         self._live: LiveRoom | None = None
         self._ingest: Ingest | None = None
         self._failed: asyncio.Task[None] | None = None
-        self._stray_chunks = False
+        # What is left of an upload that was refused or has failed may still be on its way.
+        self._leftovers = False
         rate = door.settings.page_turns_per_second
         self._turns = TokenBucket(rate, 2 * rate)
         self._syncs = TokenBucket(1, 5)
@@ -163,7 +171,7 @@ class Session:
             else:
                 return
             if self._errors >= ERRORS_IN_A_ROW:
-                await self._end(WSCloseCode.POLICY_VIOLATION)
+                await self.end(WSCloseCode.POLICY_VIOLATION)
                 return
 
     async def close(self) -> None:
@@ -173,13 +181,22 @@ class Session:
         if self._ingest is not None:
             await asyncio.shield(self._ingest.abort())
 
+    async def end(self, code: WSCloseCode) -> None:
+        """Close the connection in bounded time; nothing is written after the close frame."""
+        self._door.hub.leave(self._viewer)
+        try:
+            async with asyncio.timeout(2):
+                await self._ws.close(code=code)
+        except (TimeoutError, ConnectionError):
+            self._viewer.abort()
+
     # Internal
 
     async def _text(self, text: str) -> None:
         limit = self._door.settings.message_limit
         size = len(text) if text.isascii() else len(text.encode())
         if size > 2 * limit:
-            await self._end(WSCloseCode.MESSAGE_TOO_BIG)
+            await self.end(WSCloseCode.MESSAGE_TOO_BIG)
             return
         try:
             if size > limit:
@@ -241,7 +258,7 @@ class Session:
     def _limit_rate(self) -> None:
         if not self._turns.take():
             rate = self._door.settings.page_turns_per_second
-            raise RateLimited(f"That was too fast: at most {rate} pages a second can be turned.")
+            raise RateLimited(f"That was too fast: at most {rate:g} pages a second can be turned.")
 
     def _sync(self, message: Sync) -> None:
         live = self._live
@@ -259,6 +276,9 @@ class Session:
             raise UploadInProgress(
                 "You are sending a file already. Wait until it is complete, or cancel it."
             )
+        self._leftovers = True
+        if message.size is not None and message.size < 0:
+            raise BadMessage(f"A file cannot have {message.size} bytes. Leave `size` out instead.")
         if message.size is not None and message.size > settings.document_limit:
             raise too_large(settings.document_limit)
         ingest = Ingest(
@@ -267,19 +287,22 @@ class Session:
             name=message.name,
             size=message.size,
             limits=upload_limits(settings),
-            failed=self._upload_failed,
+            failed=lambda error: self._upload_failed(ingest, error),
         )
-        self._stray_chunks = False
-        await ingest.begin()
         self._ingest = ingest
+        try:
+            await ingest.begin()
+        except TablecastError:
+            await self._give_up()
+            raise
+        self._leftovers = False
         await self._ack()
 
     async def _chunk(self, chunk: bytes) -> None:
         ingest = self._ingest
         if ingest is None:
-            # Chunks that were on their way when the upload ended are no new mistake.
-            if not self._stray_chunks:
-                self._stray_chunks = True
+            if not self._leftovers:
+                self._leftovers = True
                 raise NoUpload("A chunk came, but no upload is open. Send `upload` first.")
             return
         limit = self._door.settings.chunk_limit
@@ -298,6 +321,8 @@ class Session:
 
     async def _end_upload(self) -> None:
         ingest = self._open_upload()
+        if ingest is None:
+            return
         try:
             await ingest.finish()
         except TablecastError:
@@ -307,31 +332,35 @@ class Session:
         await self._ack(ingest, done=True)
 
     async def _cancel_upload(self) -> None:
-        self._open_upload()
-        await self._give_up()
+        if self._open_upload() is not None:
+            await self._give_up()
 
-    def _open_upload(self) -> Ingest:
-        if self._ingest is None:
+    def _open_upload(self) -> Ingest | None:
+        """The upload that is to end; None for one whose failure was told already."""
+        if self._ingest is None and not self._leftovers:
             raise NoUpload("No upload is open on this connection.")
+        self._leftovers = False
         return self._ingest
 
     async def _give_up(self) -> None:
         ingest, self._ingest = self._ingest, None
-        self._stray_chunks = True
+        self._leftovers = True
         if ingest is not None:
             await ingest.abort()
 
-    def _upload_failed(self, error: TablecastError) -> None:
+    def _upload_failed(self, ingest: Ingest, error: TablecastError) -> None:
         """The upload ended by itself while its uploader says nothing: tell it."""
-        if self._failed is None or self._failed.done():
-            self._failed = asyncio.create_task(self._tell_failed(error), name="upload failed")
+        if self._failed is not None:
+            self._failed.cancel()
+        self._failed = asyncio.create_task(self._tell_failed(ingest, error), name="upload failed")
 
-    async def _tell_failed(self, error: TablecastError) -> None:
+    async def _tell_failed(self, ingest: Ingest, error: TablecastError) -> None:
         # A call that is in progress raises the same error; then there is nothing left to tell.
-        await asyncio.sleep(1)
-        if self._ingest is not None:
-            await self._give_up()
-            await self._refuse(error, "upload")
+        await asyncio.sleep(FAILURE_GRACE)
+        if self._ingest is ingest:
+            with contextlib.suppress(ConnectionResetError):
+                await self._give_up()
+                await self._refuse(error, "upload")
 
     async def _ack(self, ingest: Ingest | None = None, *, done: bool = False) -> None:
         ingest = ingest or self._ingest
@@ -348,14 +377,6 @@ class Session:
     async def _refuse(self, error: TablecastError, about: str | None) -> None:
         self._errors += isinstance(error, BadMessage | TooLarge | NoUpload)
         await self._tell(error_message(error, about))
-
-    async def _end(self, code: WSCloseCode) -> None:
-        self._door.hub.leave(self._viewer)
-        try:
-            async with asyncio.timeout(2):
-                await self._ws.close(code=code)
-        except (TimeoutError, ConnectionError):
-            self._viewer.abort()
 
 
 def upload_limits(settings: Settings) -> UploadLimits:

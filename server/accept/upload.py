@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.document.blocks import Block, BlockCutter, index_entry
+from server.document.blocks import BLOCK_SIZE, Block, BlockCutter, index_entry
 from server.document.dialect import TSV
 from server.document.messages import Document, Upload
 from server.errors import (
@@ -53,6 +53,8 @@ DROP_AFTER: Final = 60.0
 ABORT_PATIENCE: Final = 5.0
 NAME_LIMIT: Final = 255
 DEFAULT_NAME: Final = "table.tsv"
+
+_TURNS_DIRECTION: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Ingest:
         self._lease_ms = int(limits.lease * 1000)
         self._failed = failed
         self._cutter = BlockCutter(
+            block_size=min(BLOCK_SIZE, limits.record),
             record_limit=limits.record,
             document_limit=limits.document,
         )
@@ -99,6 +102,7 @@ class Ingest:
         self._queue: asyncio.Queue[Sequence[Block] | None] = asyncio.Queue(QUEUE_LENGTH)
         self._task: asyncio.Task[None] | None = None
         self._error: TablecastError | None = None
+        self._begun = False
         self._announced = False
         self._blocks = 0
         self._records = 0
@@ -113,7 +117,10 @@ class Ingest:
         return self._cutter.received
 
     async def begin(self) -> None:
-        """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`."""
+        """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`.
+
+        Call `abort` even if this fails: nobody knows whether the place was taken then.
+        """
         for last in (False, True):
             snapshot = await self._backend.snapshot(self._room)
             begin = changes.begin_upload(
@@ -124,15 +131,17 @@ class Ingest:
                 now_ms=self._backend.now_ms(),
                 lease_ms=self._lease_ms,
             )
+            self._upload = msgspec.convert(begin["set"]["upload"], Upload)
+            self._begun = True
             try:
                 await self._backend.append(self._room, **begin)
                 break
             except Conflict:
+                self._begun = False
                 # Someone changed the room since the snapshot; if it was another upload, the second
                 # look says so by its name.
                 if last:
                     raise
-        self._upload = msgspec.convert(begin["set"]["upload"], Upload)
         previous = self._upload.previous
         self._version = previous.version + 1 if previous is not None else 1
         self._fed_at = asyncio.get_running_loop().time()
@@ -163,6 +172,8 @@ class Ingest:
         if self._over:
             return
         self._over = True
+        if not self._begun:
+            return
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(TimeoutError):
@@ -346,7 +357,11 @@ class Ingest:
 
 
 def clean_name(name: str) -> str:
-    """A file's name without folders, control characters and line breaks, at most 255 characters."""
+    """A file's name without folders, control characters and line breaks, at most 255 characters.
+
+    Characters that turn the direction of the text around them go too: names are part of sentences.
+    """
     name = re.split(r"[/\\]", name)[-1]
     name = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
+    name = _TURNS_DIRECTION.sub("", name)
     return name.strip()[:NAME_LIMIT] or DEFAULT_NAME

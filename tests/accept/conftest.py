@@ -1,0 +1,51 @@
+"""Nodes on the in-memory backend, and on Redis where that is cheap."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import fakeredis
+import pytest
+
+from server.fanout.bus import Timing
+from server.fanout.redis import RedisBackend
+from tests.accept.client import Node, memory
+
+StartNode = Callable[..., Any]
+
+
+@pytest.fixture
+async def start_node() -> AsyncIterator[StartNode]:
+    """`await start_node(backend, setting=...)`: a node that is ended after the test."""
+    async with AsyncExitStack() as ending:
+
+        async def start(backend: Any = None, **settings: Any) -> Node:
+            return await ending.enter_async_context(Node(backend or memory(), settings))
+
+        yield start
+
+
+@pytest.fixture
+async def node(start_node: StartNode) -> Node:
+    started: Node = await start_node()
+    return started
+
+
+@pytest.fixture(params=["memory", "fakeredis"])
+async def any_node(request: pytest.FixtureRequest, start_node: StartNode) -> Node:
+    """A node on each kind of backend in turn."""
+    backend: Any = memory()
+    if request.param == "fakeredis":
+        server = fakeredis.FakeServer()
+        backend = RedisBackend(
+            "",
+            secrets.token_hex(4),
+            connect=lambda retry: fakeredis.FakeAsyncRedis(server=server, protocol=2, retry=retry),
+            timing=Timing(linger=0.3),
+            shebang=False,
+        )
+    started: Node = await start_node(backend)
+    return started
