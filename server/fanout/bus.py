@@ -3,13 +3,7 @@
 A room is followed so: SSUBSCRIBE, wait for the *confirmation*, read a snapshot, then take only
 changes with a higher revision. Whatever casts doubt on that chain (a gap, a new epoch, a revision
 that went back, a confirmation nobody asked for) makes the room dirty, and a dirty room is read
-again. When the connection breaks, all rooms are dirty. Each room is at one stage:
-
-    NEW      not subscribed on this connection        -> _subscribing asks
-    ASKED    SSUBSCRIBE is sent                        -> the confirmation arrives
-    DIRTY    subscribed; messages are of no use yet    -> _syncing reads
-    READING  a snapshot is on its way; changes wait    -> it arrives
-    LIVE     up to date
+again. When the connection breaks, all rooms are dirty. `followed.py` names a room's stages.
 
 Two watchmen look after what cannot be seen from here: a ping with a deadline finds a connection
 that is open but dead, and an audit compares revisions and finds messages that never came.
@@ -23,9 +17,8 @@ import math
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -34,7 +27,9 @@ from redis.exceptions import RedisError
 
 from server.errors import Unavailable
 from server.fanout.backend import Change, Event, Here, Receiver, Snapshot
-from server.fanout.replica import Replica, Verdict
+from server.fanout.followed import Followed, Stage
+from server.fanout.replica import Verdict
+from server.fanout.tasks import end, first_to_fail
 
 SUBSCRIBE_BATCH = 200  # channels in one command; a larger one would keep Redis from others
 READ_BATCH = 100  # rooms in one pipelined read, so that a joiner waits for one batch at most
@@ -95,31 +90,6 @@ class Lost(Exception):
     """The subscriber connection is of no use any more."""
 
 
-class _Stage(Enum):
-    NEW = "new"
-    ASKED = "asked"
-    DIRTY = "dirty"
-    READING = "reading"
-    LIVE = "live"
-
-
-@dataclass(slots=True, eq=False)
-class _Followed:
-    room: str
-    channel: bytes
-    count: int = 0
-    stage: _Stage = _Stage.NEW
-    replica: Replica = field(default_factory=Replica)
-    known: bool = False  # the replica has been filled at least once
-    again: bool = False  # became dirty while it was read
-    waiting: list[Change] = field(default_factory=list)
-    greeted: bool = False  # the receiver has had a snapshot since the first follow
-    greeting: bool = False  # a snapshot for one more follower is about to be told
-    viewers: int = 0
-    losses: int = 0  # audits in a row that found a message missing
-    linger: asyncio.TimerHandle | None = None
-
-
 class _Message(msgspec.Struct):
     epoch: str = ""
     rev: int = 0
@@ -141,8 +111,8 @@ class Bus:
         self._connect = connect
         self._timing = timing
         self._receiver: Receiver | None = None
-        self._rooms: dict[str, _Followed] = {}
-        self._channels: dict[bytes, _Followed] = {}
+        self._rooms: dict[str, Followed] = {}
+        self._channels: dict[bytes, Followed] = {}
         self._task: asyncio.Task[None] | None = None
         self._degraded = False
         self._failures = 0
@@ -152,10 +122,10 @@ class Bus:
         self._asked: Counter[bytes] = Counter()  # confirmations on their way, by channel
         self._left: Counter[bytes] = Counter()
         self._to_leave: dict[bytes, None] = {}  # ordered sets
-        self._to_subscribe: dict[_Followed, None] = {}
-        self._dirty: dict[_Followed, None] = {}
-        self._unreadable: dict[_Followed, None] = {}
-        self._recovering: set[_Followed] = set()
+        self._to_subscribe: dict[Followed, None] = {}
+        self._dirty: dict[Followed, None] = {}
+        self._unreadable: dict[Followed, None] = {}
+        self._recovering: set[Followed] = set()
         self._work = asyncio.Event()
         self._reads = asyncio.Event()
         self._heard = asyncio.Event()
@@ -172,12 +142,12 @@ class Bus:
         task, self._task = self._task, None
         self._receiver = None
         if task is not None:
-            await _end([task])
+            await end([task])
 
     def follow(self, room: str) -> None:
         followed = self._rooms.get(room)
         if followed is None:
-            followed = _Followed(room, self._source.channel(room).encode())
+            followed = Followed(room, self._source.channel(room).encode())
             self._rooms[room] = self._channels[followed.channel] = followed
             self._to_subscribe[followed] = None
             self._work.set()
@@ -185,7 +155,7 @@ class Bus:
             followed.linger.cancel()
             followed.linger = None
         followed.count += 1
-        if followed.stage is _Stage.LIVE and not followed.greeting:
+        if followed.stage is Stage.LIVE and not followed.greeting:
             followed.greeting = True
             asyncio.get_running_loop().call_soon(self._greet, followed)
 
@@ -210,12 +180,12 @@ class Bus:
     def counted(self, room: str, viewers: int) -> None:
         """The sum of viewers, learnt by other means than a message."""
         followed = self._rooms.get(room)
-        if followed is not None and followed.stage is _Stage.LIVE:
+        if followed is not None and followed.stage is Stage.LIVE:
             self._count(followed, viewers)
 
     # Telling the receiver
 
-    def _tell(self, followed: _Followed, event: Event) -> None:
+    def _tell(self, followed: Followed, event: Event) -> None:
         if self._receiver is None or not followed.greeted:
             return
         try:
@@ -223,15 +193,15 @@ class Bus:
         except Exception:
             _log.exception("The receiver failed on an event of room %s", followed.room)
 
-    def _greet(self, followed: _Followed) -> None:
+    def _greet(self, followed: Followed) -> None:
         """Tell the present state to one more follower, unless a read is about to do so anyway."""
         followed.greeting = False
-        if followed.count and followed.stage is _Stage.LIVE:
+        if followed.count and followed.stage is Stage.LIVE:
             followed.greeted = True
             self._tell(followed, followed.replica.snapshot())
             self._tell(followed, Here(followed.viewers))
 
-    def _count(self, followed: _Followed, viewers: int) -> None:
+    def _count(self, followed: Followed, viewers: int) -> None:
         if viewers != followed.viewers:
             followed.viewers = viewers
             self._tell(followed, Here(viewers))
@@ -275,7 +245,7 @@ class Bus:
                 await link.connect()
             await self._source.connected()
             self._begin()
-            await _first_to_fail(
+            await first_to_fail(
                 self._reading(link),
                 self._pinging(link),
                 self._subscribing(link),
@@ -285,7 +255,7 @@ class Bus:
         finally:
             self._connected = False
             for followed in self._rooms.values():
-                followed.stage = _Stage.NEW
+                followed.stage = Stage.NEW
             await link.disconnect(nowait=True)
 
     def _begin(self) -> None:
@@ -301,7 +271,7 @@ class Bus:
         self._work.set()
         self._recovered(None)
 
-    def _recovered(self, followed: _Followed | None) -> None:
+    def _recovered(self, followed: Followed | None) -> None:
         """`followed` is up to date or gone; when no room is left behind, all is well again."""
         if followed is not None:
             self._recovering.discard(followed)
@@ -312,7 +282,7 @@ class Bus:
 
     # Subscriptions
 
-    def _leave(self, followed: _Followed) -> None:
+    def _leave(self, followed: Followed) -> None:
         followed.linger = None
         del self._rooms[followed.room], self._channels[followed.channel]
         self._to_subscribe.pop(followed, None)
@@ -321,11 +291,11 @@ class Bus:
         if self._connected:
             self._to_leave[followed.channel] = None
             self._work.set()
-        followed.stage = _Stage.NEW
+        followed.stage = Stage.NEW
         self._recovered(followed)
 
-    def _resubscribe(self, followed: _Followed) -> None:
-        followed.stage = _Stage.NEW
+    def _resubscribe(self, followed: Followed) -> None:
+        followed.stage = Stage.NEW
         self._dirty.pop(followed, None)
         self._to_subscribe[followed] = None
         self._work.set()
@@ -340,7 +310,7 @@ class Bus:
                 await link.send_command("SUNSUBSCRIBE", *leaving)
             while joining := _take(self._to_subscribe, SUBSCRIBE_BATCH):
                 for followed in joining:
-                    followed.stage = _Stage.ASKED
+                    followed.stage = Stage.ASKED
                     self._asked[followed.channel] += 1
                 await link.send_command("SSUBSCRIBE", *(f.channel for f in joining))
                 if self._to_leave:
@@ -356,7 +326,7 @@ class Bus:
             return
         _count_down(self._asked, channel)
         # Answers come in the order of the commands, so only the last one counts.
-        if followed is not None and followed.stage is _Stage.ASKED and not self._asked[channel]:
+        if followed is not None and followed.stage is Stage.ASKED and not self._asked[channel]:
             self._read_again(followed)
 
     def _unsubscribed(self, channel: bytes) -> None:
@@ -395,19 +365,19 @@ class Bus:
             self._doubt(followed)
             return
         if message.here is not None:
-            if followed.stage is _Stage.LIVE:
+            if followed.stage is Stage.LIVE:
                 self._count(followed, message.here)
             return
         change = Change(message.epoch, message.rev, message.set, message.chat, message.fields)
-        if followed.stage is _Stage.LIVE:
+        if followed.stage is Stage.LIVE:
             self._take_in(followed, change)
-        elif followed.stage is _Stage.READING:
+        elif followed.stage is Stage.READING:
             if len(followed.waiting) < WAITING_CHANGES:
                 followed.waiting.append(change)
             else:
                 followed.again = True
 
-    def _take_in(self, followed: _Followed, change: Change) -> None:
+    def _take_in(self, followed: Followed, change: Change) -> None:
         verdict = followed.replica.apply(change)
         if verdict is Verdict.APPLIED:
             self._tell(followed, change)
@@ -416,15 +386,15 @@ class Bus:
 
     # Snapshots
 
-    def _doubt(self, followed: _Followed) -> None:
+    def _doubt(self, followed: Followed) -> None:
         """The room may have missed something: read it again."""
-        if followed.stage is _Stage.LIVE:
+        if followed.stage is Stage.LIVE:
             self._read_again(followed)
-        elif followed.stage is _Stage.READING:
+        elif followed.stage is Stage.READING:
             followed.again = True
 
-    def _read_again(self, followed: _Followed) -> None:
-        followed.stage = _Stage.DIRTY
+    def _read_again(self, followed: Followed) -> None:
+        followed.stage = Stage.DIRTY
         self._dirty[followed] = None
         self._reads.set()
 
@@ -434,33 +404,29 @@ class Bus:
             self._reads.clear()
             while batch := _take(self._dirty, READ_BATCH):
                 for followed in batch:
-                    followed.stage = _Stage.READING
+                    followed.stage = Stage.READING
                     followed.again = False
                     followed.waiting = []
                 loaded = await self._source.load([followed.room for followed in batch])
                 for followed, result in zip(batch, loaded, strict=True):
-                    if followed.stage is not _Stage.READING:
+                    if followed.stage is not Stage.READING:
                         continue
                     if isinstance(result, Exception):
                         # Only this room cannot be read; the others must not wait for it.
                         _log.error("Room %s cannot be read", followed.room, exc_info=result)
-                        followed.stage = _Stage.DIRTY
+                        followed.stage = Stage.DIRTY
                         self._unreadable[followed] = None
                         self._recovered(followed)
-                    elif self._went_back(followed, result[0]):
+                    elif followed.went_back(result[0]):
                         before = followed.replica.epoch, followed.replica.rev
                         await self._source.mint(followed.room, *before)
-                        if followed.stage is _Stage.READING:
+                        if followed.stage is Stage.READING:
                             self._read_again(followed)
                     else:
-                        followed.stage = _Stage.LIVE
+                        followed.stage = Stage.LIVE
                         self._replace(followed, *result)
 
-    def _went_back(self, followed: _Followed, snapshot: Snapshot) -> bool:
-        replica = followed.replica
-        return followed.known and snapshot.epoch == replica.epoch and snapshot.rev < replica.rev
-
-    def _replace(self, followed: _Followed, snapshot: Snapshot, viewers: int) -> None:
+    def _replace(self, followed: Followed, snapshot: Snapshot, viewers: int) -> None:
         followed.replica.replace(snapshot)
         followed.known = True
         followed.viewers = viewers
@@ -470,7 +436,7 @@ class Bus:
             self._tell(followed, followed.replica.snapshot())
             self._tell(followed, Here(viewers))
         for change in waiting:
-            if followed.stage is _Stage.LIVE:
+            if followed.stage is Stage.LIVE:
                 self._take_in(followed, change)
         if followed.again:
             self._doubt(followed)
@@ -502,7 +468,7 @@ class Bus:
             lost = [
                 followed
                 for followed, epoch, rev in behind
-                if followed.stage is _Stage.LIVE and not _contains(followed, epoch, rev)
+                if followed.stage is Stage.LIVE and not followed.contains(epoch, rev)
             ]
             for followed in lost:
                 followed.losses += 1
@@ -510,60 +476,25 @@ class Bus:
             if any(followed.losses > 1 for followed in lost):
                 raise Lost("published changes do not arrive")
 
-    async def _behind(self) -> list[tuple[_Followed, str, int]]:
+    async def _behind(self) -> list[tuple[Followed, str, int]]:
         """Rooms that are not (yet) at the revision that Redis has."""
         behind = []
-        live = [f for f in self._rooms.values() if f.stage is _Stage.LIVE]
+        live = [f for f in self._rooms.values() if f.stage is Stage.LIVE]
         for start in range(0, len(live), REVISION_BATCH):
             batch = live[start : start + REVISION_BATCH]
             # Taken before the read: what arrives during it must not look as if it went back.
             revs = [followed.replica.rev for followed in batch]
             found = await self._source.revisions([followed.room for followed in batch])
             for followed, before, (epoch, rev) in zip(batch, revs, found, strict=True):
-                if followed.stage is not _Stage.LIVE:
+                if followed.stage is not Stage.LIVE:
                     continue
                 if epoch == followed.replica.epoch and rev < before:
                     self._doubt(followed)
-                elif _contains(followed, epoch, rev):
+                elif followed.contains(epoch, rev):
                     followed.losses = 0
                 else:
                     behind.append((followed, epoch, rev))
         return behind
-
-
-async def _first_to_fail(*work: Coroutine[Any, Any, None]) -> None:
-    """Run all until one raises; raise that once all have ended."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _end(tasks)
-    for task in done:
-        if not task.cancelled():
-            task.result()
-    raise Lost("a part of the bus ended")
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they end, for two seconds at most.
-
-    Once is not enough: `asyncio.wait_for`, with which the client library writes, loses a
-    cancellation that comes together with its result (Python < 3.12).
-    """
-    for _ in range(20):
-        running = [task for task in tasks if not task.done()]
-        for task in running:
-            task.cancel()
-        if not running:
-            break
-        await asyncio.wait(running, timeout=0.1)
-    for task in tasks:
-        if task.done() and not task.cancelled() and task.exception() is not None:
-            _log.debug("%s ended with an error", task.get_name(), exc_info=task.exception())
-
-
-def _contains(followed: _Followed, epoch: str, rev: int) -> bool:
-    return followed.replica.epoch == epoch and followed.replica.rev >= rev
 
 
 def _take(queue: dict[_T, None], count: int) -> list[_T]:

@@ -1,0 +1,47 @@
+"""One room that a node follows: how far it has come, and what is known of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+
+from server.fanout.backend import Change, Snapshot
+from server.fanout.replica import Replica
+
+
+class Stage(Enum):
+    """How far a room has come on the present connection, and what takes it further."""
+
+    NEW = "not subscribed"  # the bus sends SSUBSCRIBE
+    ASKED = "asked"  # the confirmation arrives
+    DIRTY = "subscribed"  # a read begins; until then messages are of no use
+    READING = "being read"  # the snapshot arrives; until then changes wait
+    LIVE = "up to date"  # any doubt makes it DIRTY again
+
+
+@dataclass(slots=True, eq=False)
+class Followed:
+    room: str
+    channel: bytes
+    count: int = 0  # followers; with none the room lingers
+    stage: Stage = Stage.NEW
+    replica: Replica = field(default_factory=Replica)
+    known: bool = False  # the replica has been filled at least once
+    again: bool = False  # fell into doubt while it was read
+    waiting: list[Change] = field(default_factory=list)
+    greeted: bool = False  # the receiver has had a snapshot since the first follow
+    greeting: bool = False  # a snapshot for one more follower is about to be told
+    viewers: int = 0
+    losses: int = 0  # audits in a row that found a message missing
+    linger: asyncio.TimerHandle | None = None
+
+    def contains(self, epoch: str, rev: int) -> bool:
+        """Whether the replica is at this revision or further."""
+        return self.replica.epoch == epoch and self.replica.rev >= rev
+
+    def went_back(self, snapshot: Snapshot) -> bool:
+        """Whether Redis has less of the same epoch than this node has seen already."""
+        return (
+            self.known and snapshot.epoch == self.replica.epoch and snapshot.rev < self.replica.rev
+        )
