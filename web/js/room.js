@@ -71,12 +71,14 @@ export class RoomPage {
     session.on("error", (error) => this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad" }));
     session.on("acknowledged", (uploader) => (this.#own = uploader.id));
     session.on("uploaded", ({ uploader, outcome }) => this.#uploaded(uploader, outcome));
-    this.#own = session.uploader?.id ?? "";
+    this.#own = session.uploader?.id ?? session.lastUpload?.uploader.id ?? "";
     addEventListener("beforeunload", (event) => {
       if (session.uploader) event.preventDefault();
     });
     need('[data-action="upload"]', HTMLElement).addEventListener("click", () => this.#closeMenu());
     this.#showPage(false);
+    // Small files are here before the page is.
+    if (session.lastUpload) this.#uploaded(session.lastUpload.uploader, session.lastUpload.outcome);
   }
 
   // Internal

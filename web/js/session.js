@@ -34,6 +34,8 @@ export class Session {
   #pageRev = -1;
   /** @type {Uploader|null} */
   #uploader = null;
+  /** @type {SessionEvents["uploaded"]|null} */
+  #lastUpload = null;
 
   /** @param {string} uuid */
   constructor(uuid) {
@@ -76,6 +78,11 @@ export class Session {
     return this.#uploader?.active ? this.#uploader : null;
   }
 
+  /** How this browser's last upload ended; null while one runs and before the first. */
+  get lastUpload() {
+    return this.#lastUpload;
+  }
+
   /**
    * What the page that was loaded shows already.
    * @param {import("./types.js").Boot} boot
@@ -115,10 +122,12 @@ export class Session {
   upload(file) {
     if (!this.#limits || this.phase !== "live" || this.uploader) return false;
     /** @type {Uploader} */
-    const uploader = new Uploader(this.#connection, file, this.#limits, (outcome) =>
-      this.#events.emit("uploaded", { uploader, outcome }),
-    );
+    const uploader = new Uploader(this.#connection, file, this.#limits, (outcome) => {
+      this.#lastUpload = { uploader, outcome };
+      this.#events.emit("uploaded", this.#lastUpload);
+    });
     this.#uploader = uploader;
+    this.#lastUpload = null;
     uploader.start();
     return true;
   }

@@ -28,6 +28,8 @@ class StartPage {
       problem: (text) => this.#notices.say(text, { tone: "warn" }),
       over: (over) => this.#drop.classList.toggle("over", over),
     }).start(this.#listening.signal);
+    // The room that took this page's place shares its entry in the history: back and forward load anew.
+    addEventListener("popstate", () => location.reload());
     need('[data-action="empty"]', HTMLElement).addEventListener("click", () => void this.#openEmpty());
   }
 
@@ -101,11 +103,13 @@ class StartPage {
     const url = `/t/${session.uuid}`;
     const response = await fetch(url, { headers: { Accept: "text/html" } });
     if (!response.ok) throw new Error(`The room's page could not be loaded (${response.status}).`);
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const html = await response.text();
+    const ended = session.lastUpload?.outcome;
+    if (ended?.kind === "failed") throw new Error(ended.message);
+    const page = new DOMParser().parseFromString(html, "text/html");
     this.#listening.abort();
     document.body.replaceWith(document.adoptNode(page.body));
     history.pushState(null, "", url);
-    addEventListener("popstate", () => location.reload());
     new RoomPage(session).start();
   }
 

@@ -9,4 +9,18 @@
   } catch {
     // Storage can be forbidden; the system's theme it is.
   }
+
+  // A network that changes while the page loads can cost a module, and with it the whole script:
+  // load once more, but only once.
+  const once = performance.getEntriesByType("navigation")[0];
+  const again = once instanceof PerformanceNavigationTiming && once.type !== "reload";
+  addEventListener(
+    "error",
+    ({ target }) => {
+      if (again && target instanceof HTMLScriptElement && target.type === "module") {
+        setTimeout(() => location.reload(), 1000);
+      }
+    },
+    { capture: true },
+  );
 }
