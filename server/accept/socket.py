@@ -160,6 +160,8 @@ class Session:
         while True:
             message = await self._ws.receive()
             self._viewer.seen_at = loop.time()
+            if self._viewer.ended and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                continue  # said before it heard that it shall leave
             if message.type is WSMsgType.PING:
                 self._viewer.offer_control(pong(message.data))
             elif message.type is WSMsgType.PONG:

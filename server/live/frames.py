@@ -67,6 +67,11 @@ def pong(data: bytes) -> bytes:
     return _header(0x8A, len(data)) + data
 
 
+def close(code: int) -> bytes:
+    """Asks the peer to end the connection; after it nothing may be written."""
+    return _header(0x88, 2) + struct.pack("!H", code)
+
+
 def _header(first: int, length: int) -> bytes:
     if length < 126:
         return bytes((first, length))

@@ -66,7 +66,7 @@ class Hub:
         self._heartbeat = heartbeat
         self._stall_timeout = stall_timeout
         self._lag: set[Viewer] = set()
-        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._leaving: dict[str, asyncio.Future[None]] = {}
         self._degraded = False
         self._counted: dict[str, int] = {}
         self._kept_at: dict[str, float] = {}
@@ -124,7 +124,6 @@ class Hub:
             secrets.token_hex(8), room, transport, deflate=ws.compress == FULL_WINDOW, now=now
         )
         self.viewers[viewer.id] = viewer
-        self._sockets[viewer.id] = ws
         min(self._turns, key=len)[viewer.id] = viewer
         return viewer
 
@@ -141,9 +140,11 @@ class Hub:
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer; call it before its socket is closed. Idempotent."""
+        leaving = self._leaving.pop(viewer.id, None)
+        if leaving is not None and not leaving.done():
+            leaving.set_result(None)
         if self.viewers.pop(viewer.id, None) is None:
             return
-        self._sockets.pop(viewer.id, None)
         self._lag.discard(viewer)
         for turn in self._turns:
             turn.pop(viewer.id, None)
@@ -185,18 +186,22 @@ class Hub:
 
     async def _send_away(self, viewer: Viewer, delay: float) -> None:
         await asyncio.sleep(delay)
-        ws = self._sockets.get(viewer.id)
-        if ws is None:
+        if viewer.id not in self.viewers:
             return
-        now = asyncio.get_running_loop().time()
-        viewer.offer(encode_frame(encode(Bye(reason="The server restarts.", again=True))), now)
+        loop = asyncio.get_running_loop()
+        bye = encode_frame(encode(Bye(reason="The server restarts.", again=True)))
+        viewer.end(bye, WSCloseCode.GOING_AWAY, loop.time())
         self.leave(viewer)
+        # Its own task reads on until the peer has closed too: were the connection cut while bytes
+        # of an upload arrive, the kernel would take back what was just said.
+        self._leaving[viewer.id] = left = loop.create_future()
         try:
-            # close() waits for the peer's own close and can hang on a stalled one.
             async with asyncio.timeout(CLOSE_PATIENCE):
-                await ws.close(code=WSCloseCode.GOING_AWAY)
-        except (TimeoutError, ConnectionError):
+                await left
+        except TimeoutError:
             viewer.abort()
+        finally:
+            self._leaving.pop(viewer.id, None)
 
     async def _sweep(self) -> None:
         """Look after lagging viewers: catch up those that drained, end those that never do."""

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import Final
 
-from server.live.frames import Frame
+from server.live.frames import Frame, close
 
 # A viewer with more than this still unsent gets nothing new until it has drained: what it would
 # get meanwhile is older than what it will get then.
@@ -23,8 +23,8 @@ class Viewer:
 
     `rev` of `epoch` is the last revision whose registers were written to it, `page` the serial
     number of the last rendering of the page that was. `behind` means that it must be written a
-    whole state. All methods return at once, except `tell`, which only the viewer's own reader
-    awaits.
+    whole state, `ended` that it was asked to leave and nothing more may be written. All methods
+    return at once, except `tell`, which only the viewer's own reader awaits.
     """
 
     __slots__ = (
@@ -32,6 +32,7 @@ class Viewer:
         "_unsent",
         "behind",
         "deflate",
+        "ended",
         "epoch",
         "id",
         "lagging",
@@ -55,6 +56,7 @@ class Viewer:
         self.page = -1
         self.behind = True
         self.lagging = False
+        self.ended = False
         self.seen_at = now
         self.progress_at = now
         self._unsent = 0
@@ -63,7 +65,7 @@ class Viewer:
     def offer(self, frame: Frame, now: float) -> bool:
         """Write `frame` unless the viewer lags; False if it was not written."""
         transport = self.transport
-        if self.lagging or transport.is_closing():
+        if self.lagging or self.ended or transport.is_closing():
             return False
         unsent = transport.get_write_buffer_size()
         if unsent >= HIGH_MARK:
@@ -84,10 +86,12 @@ class Viewer:
         """Write an answer to this viewer alone, waiting while it lags (so it cannot pile up).
 
         `lag` is the hub's set of lagging viewers, whose sweep ends the wait or the connection.
-        Raises ConnectionResetError when the connection is gone.
+        Raises ConnectionResetError when the connection is gone; says nothing once it was ended.
         """
         loop = asyncio.get_running_loop()
         while not self.offer(frame, loop.time()):
+            if self.ended:
+                return
             if self.transport.is_closing():
                 raise ConnectionResetError("the viewer is gone")
             lag.add(self)
@@ -106,6 +110,15 @@ class Viewer:
         self.lagging = False
         self._wake()
         return True
+
+    def end(self, farewell: Frame, code: int, now: float) -> None:
+        """Say goodbye and ask to close, if the viewer takes bytes; else end as soon as it does."""
+        if self.offer(farewell, now):
+            self.transport.write(close(code))
+        else:
+            self.transport.close()
+        self.ended = True
+        self._wake()
 
     def abort(self) -> None:
         """End the connection now, dropping what is unsent."""

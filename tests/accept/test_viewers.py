@@ -188,6 +188,22 @@ async def test_a_node_that_drains_says_goodbye_and_is_not_ready(node: Node) -> N
     await node.refusal("GET", f"/ws/{ROOM}", 503, "draining")
 
 
+async def test_a_node_that_drains_says_goodbye_to_an_uploader_in_the_middle_of_it(
+    node: Node,
+) -> None:
+    old = (await node.put(table(1000)))["id"]
+    viewer = await node.join()
+    await viewer.begin_upload("new.tsv", None)
+    for _ in range(20):
+        await viewer.say_raw(b"x" * 99_999 + b"\n")
+    draining = asyncio.create_task(node.app[HUB].drain(0))
+    await viewer.expect("bye")
+    assert await viewer.ends() == 1001
+    await asyncio.wait_for(draining, PATIENCE)
+    registers = await node.registers()
+    assert (registers["document"]["id"], registers.get("upload")) == (old, None)
+
+
 # Bad input: the sender alone gets a clear error, and everyone keeps what they had
 
 
@@ -378,6 +394,6 @@ async def test_nothing_is_kept_of_viewers_that_left(node: Node) -> None:
     async with asyncio.timeout(PATIENCE):
         while node.app[HUB].viewers or node.app[HUB].rooms:
             await asyncio.sleep(0.01)
-    assert not node.app[HUB]._sockets
+    assert not node.app[HUB]._leaving
     assert not node.app[HUB]._lag
     assert not any(node.app[HUB]._turns)

@@ -15,7 +15,7 @@ from server.fanout import changes
 from server.fanout.backend import Change, Snapshot
 from server.fanout.memory import MemoryBackend, MemoryStore
 from server.live import hub as live_hub
-from server.live.frames import FULL_WINDOW, PING, encode_frame
+from server.live.frames import FULL_WINDOW, PING, close, encode_frame
 from server.live.hub import Hub, restore_if_ended
 from server.live.room import LiveRoom
 from server.live.viewer import Viewer
@@ -25,27 +25,17 @@ ROOM = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 
 
+@dataclass
 class Socket:
     """What the hub asks of a prepared WebSocket."""
 
-    def __init__(self, peer: Peer, compress: int = 0) -> None:
-        self.compress = compress
-        self.closed_with: int | None = None
-        self.hangs = False
-        self._peer = peer
-
-    async def close(self, *, code: int) -> None:
-        self.closed_with = code
-        if self.hangs:
-            await asyncio.Event().wait()
-        self._peer.close()
+    compress: int
 
 
 @dataclass
 class Guest:
     peer: Peer
     viewer: Viewer
-    socket: Socket
 
 
 class Node:
@@ -80,11 +70,10 @@ class Node:
 
     def join(self, room: str = ROOM, *, compress: int = 0) -> Guest:
         peer = Peer()
-        socket = Socket(peer, compress)
         self.hub.admit()
-        viewer = self.hub.join(room, socket, peer)  # type: ignore[arg-type]
+        viewer = self.hub.join(room, Socket(compress), peer)  # type: ignore[arg-type]
         self.hub.enter(viewer)
-        return Guest(peer, viewer, socket)
+        return Guest(peer, viewer)
 
     async def show(self, offset: int = 0, room: str = ROOM) -> Change:
         return await self.backend.append(
@@ -389,30 +378,65 @@ async def test_a_full_node_refuses_further_viewers_and_takes_them_when_others_le
     node.hub.admit()
 
 
+GOING_AWAY = (1001).to_bytes(2, "big")
+
+
+def answers_the_close(node: Node, guest: Guest) -> None:
+    """The guest closes when it is asked to, and its own task ends."""
+
+    def answer() -> None:
+        if guest.peer.controls[-1:] == [GOING_AWAY]:
+            asyncio.get_running_loop().call_soon(node.hub.leave, guest.viewer)
+
+    guest.peer.on_write = answer
+
+
 async def test_draining_says_goodbye_and_closes_with_1001(start_node: StartNode) -> None:
     node = await start_node()
     guests = [node.join() for _ in range(3)]
+    for guest in guests:
+        answers_the_close(node, guest)
     await asyncio.wait_for(node.hub.drain(0.05), PATIENCE)
     for guest in guests:
         assert guest.peer.messages[-1]["type"] == "bye"
         assert guest.peer.messages[-1]["again"] is True
-        assert guest.socket.closed_with == 1001
+        assert guest.peer.controls == [GOING_AWAY]
+        assert not guest.peer.aborted
     assert node.hub.viewers == {}
     with pytest.raises(Draining):
         node.hub.admit()
 
 
+async def test_nothing_is_written_to_a_viewer_that_was_asked_to_leave(
+    start_node: StartNode,
+) -> None:
+    node = await start_node()
+    guest = node.join()
+    draining = asyncio.create_task(node.hub.drain(0))
+    await guest.peer.expect("bye")
+    count = len(guest.peer.writes)
+    await node.show()
+    await asyncio.wait_for(node.hub.tell(guest.viewer, encode_frame(b"{}")), PATIENCE)
+    node.hub.leave(guest.viewer)
+    await asyncio.wait_for(draining, PATIENCE)
+    # The close frame may stand in a write of its own.
+    assert all(write == close(1001) for write in guest.peer.writes[count:])
+
+
+@pytest.mark.parametrize("stalled", [True, False])
 async def test_a_viewer_that_does_not_answer_the_close_does_not_hold_up_the_drain(
-    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch, stalled: bool
 ) -> None:
     monkeypatch.setattr(live_hub, "CLOSE_PATIENCE", 0.05)
     node = await start_node()
     guest, other = node.join(), node.join()
-    guest.socket.hangs = True
-    guest.peer.stall()
+    answers_the_close(node, other)
+    if stalled:
+        guest.peer.stall()
     await asyncio.wait_for(node.hub.drain(0), 2)
     assert guest.peer.aborted
-    assert other.socket.closed_with == 1001
+    assert not other.peer.aborted
+    assert other.peer.controls == [GOING_AWAY]
 
 
 async def test_closing_twice_is_as_good_as_once(start_node: StartNode) -> None:
