@@ -1,0 +1,180 @@
+"""The cells of a spreadsheet: .xlsx, .xlsm, .xlsb, .xls and .ods, read by calamine."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import python_calamine
+from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
+
+from server.document.sheets import SheetInfo
+from server.document.sheets.cells import record, text
+from server.document.unpack import Kind
+from server.errors import EmptyDocument, NotText, Refused, TooLarge
+
+T = TypeVar("T")
+
+_SAVE = "Save the table as .xlsx or as tab-separated text and send that file."
+_KEPT = "Everyone keeps what they had."
+_STEP = 256 * 1024  # bytes unpacked at a time to count them
+
+# Streams of OLE files, the most telling first: a workbook may hold a document, but is one itself.
+# Names as [MS-CFB] 2.6.1 stores them, in UTF-16 with zeros behind.
+_OLE_STREAMS = (
+    ("EncryptedPackage", "encrypted"),
+    ("Workbook", ""),
+    ("Book", ""),
+    ("WordDocument", "a Word document"),
+    ("PowerPoint Document", "a PowerPoint presentation"),
+    ("VisioDocument", "a Visio drawing"),
+    ("__properties_version1.0", "an Outlook message"),
+)
+# The main part of packages of the same kind that are no spreadsheets.
+_PACKAGES = (
+    ("word/", "a Word document"),
+    ("ppt/", "a PowerPoint presentation"),
+    ("visio/", "a Visio drawing"),
+)
+_PARTS_THAT_COUNT = re.compile(r".*\.(?:xml|rels|bin)", re.IGNORECASE | re.DOTALL)
+
+
+class Workbook:
+    """`sheets`: those that have cells, by name, in the workbook's order.
+
+    Raises `NotText` if it is no spreadsheet, `TooLarge` if more than `unpacked_limit` bytes are
+    packed in it, `Refused` if it is protected or damaged.
+    """
+
+    def __init__(self, path: Path, kind: Kind, *, unpacked_limit: int) -> None:
+        if kind == "xls":
+            _check_ole(path)
+        else:
+            _check_package(path, unpacked_limit)
+        # Given the path it would go by the name's ending.
+        self._workbook = _careful(lambda: CalamineWorkbook.from_filelike(path.open("rb")))
+        self.sheets = [
+            SheetInfo(sheet.name, sheet.visible is not SheetVisibleEnum.Visible)
+            for sheet in self._workbook.sheets_metadata
+            if sheet.typ is SheetTypeEnum.WorkSheet
+        ]
+        if not self.sheets:
+            raise NotText(f"There is no sheet with cells in this workbook. {_SAVE} {_KEPT}")
+
+    def choose(self, sheet: str | int | None) -> SheetInfo:
+        """The sheet of that name or number; the first that is not hidden for None."""
+        if sheet is None:
+            return next((info for info in self.sheets if not info.hidden), self.sheets[0])
+        if isinstance(sheet, int):
+            if 0 <= sheet < len(self.sheets):
+                return self.sheets[sheet]
+        elif (info := next((info for info in self.sheets if info.name == sheet), None)) is not None:
+            return info
+        names = ", ".join(info.name for info in self.sheets[:5])
+        more = ", …" if len(self.sheets) > 5 else ""
+        raise Refused(f"There is no such sheet in this workbook. It has: {names}{more}. {_KEPT}")
+
+    def read(self, info: SheetInfo) -> tuple[SheetInfo, Iterator[str]]:
+        """The sheet's size, and its records as lines. Raises `EmptyDocument`."""
+        sheet = _careful(lambda: self._workbook.get_sheet_by_name(info.name))
+        if not sheet.width or not sheet.height:
+            raise EmptyDocument(
+                f"The sheet “{info.name}” is empty: it has no cell with anything in it. {_KEPT}"
+            )
+        return info._replace(rows=sheet.height, columns=sheet.width), _lines(sheet)
+
+
+def _lines(sheet: CalamineSheet) -> Iterator[str]:
+    """Without the empty rows before the first and after the last that have anything in them."""
+    begun = False
+    empty = 0
+    blank = record([""] * sheet.width)
+    for row in sheet.iter_rows():
+        line = record([text(value) for value in row])
+        if line == blank:
+            empty += begun
+            continue
+        begun = True
+        while empty:
+            empty -= 1
+            yield blank
+        yield line
+
+
+def _careful(call: Callable[[], T]) -> T:
+    """Do `call` and say what calamine says in our words."""
+    try:
+        return call()
+    except python_calamine.PasswordError:
+        raise protected() from None
+    except (python_calamine.CalamineError, OSError, ValueError):
+        raise damaged() from None
+
+
+def protected() -> Refused:
+    return Refused(
+        "This workbook is protected with a password. Open it, save it without the password (or the "
+        f"table as tab-separated text) and send that file. {_KEPT}"
+    )
+
+
+def damaged() -> Refused:
+    return Refused(
+        "This workbook is damaged: it cannot be read to its end. Copy it once more, or open it and "
+        f"save it again. {_KEPT}"
+    )
+
+
+def _no_spreadsheet(what: str) -> NotText:
+    return NotText(f"This looks like {what}, not like a spreadsheet. {_SAVE} {_KEPT}")
+
+
+def _check_ole(path: Path) -> None:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for name, what in _OLE_STREAMS:
+            if data.find(name.encode("utf-16-le") + b"\0\0") < 0:
+                continue
+            if what == "encrypted":
+                raise protected()
+            if what:
+                raise _no_spreadsheet(what)
+            return
+    raise _no_spreadsheet("an old Office file")
+
+
+def _check_package(path: Path, unpacked_limit: int) -> None:
+    """Refuse what is no spreadsheet, and what unpacks to more than it says or than is allowed."""
+    try:
+        with zipfile.ZipFile(path) as package:
+            names = package.namelist()
+            if "content.xml" not in names and not any(name.startswith("xl/") for name in names):
+                for folder, what in _PACKAGES:
+                    if any(name.startswith(folder) for name in names):
+                        raise _no_spreadsheet(what)
+                raise _no_spreadsheet("an archive or a document of another program")
+            parts = [part for part in package.infolist() if _PARTS_THAT_COUNT.match(part.filename)]
+            if sum(part.file_size for part in parts) > unpacked_limit:
+                raise _unpacks_too_large(unpacked_limit)
+            for part in parts:
+                # Reads as many bytes as the part says it has, and fails if these are not all.
+                with package.open(part) as file:
+                    while file.read(_STEP):
+                        pass
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError):
+        raise damaged() from None
+    except RuntimeError:  # what zipfile says to a part with a password
+        raise protected() from None
+
+
+def _unpacks_too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"What is packed in this workbook is larger than {limit // 2**20:,} MiB, the limit. Save "
+        f"the table as tab-separated text and send that file. {_KEPT}",
+        what="sheet_unpacked",
+        limit=limit,
+    )
