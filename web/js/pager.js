@@ -7,6 +7,8 @@ import { number } from "./format.js";
 const PENDING_MS = 150;
 /** A turn that nobody answered within this time is forgotten rather than done as a surprise. */
 const FORGET_MS = 5_000;
+/** How long another page than the wanted one may be followed by the wanted one. */
+const OVERTAKEN_MS = 1_000;
 /** The server takes 30 turns a second from one viewer; a held key repeats faster than that. */
 const PACE_MS = 50;
 
@@ -188,14 +190,16 @@ export class Pager {
   }
 
   #arrived() {
-    if (this.#wanted === null || this.page === this.#wanted || !this.#unsent) this.#arrivedWanted();
+    const { page } = this;
+    if (this.#wanted === null || page === this.#wanted) {
+      this.#settle();
+    } else if (!this.#unsent) {
+      // Either a page on the way, of a key that is held, or somebody else was quicker or later:
+      // if nothing more comes, this is where everyone is.
+      clearTimeout(this.#forgetTimer);
+      this.#forgetTimer = window.setTimeout(() => this.#settle(), OVERTAKEN_MS);
+    }
     this.#show();
-  }
-
-  #arrivedWanted() {
-    // While a key is held, pages on the way arrive too; the last wish is the one that counts.
-    if (this.#wanted !== null && this.page !== this.#wanted && Date.now() - this.#sentAt < 1_000) return;
-    this.#settle();
   }
 
   #forget() {
