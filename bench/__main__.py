@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from bench import cutter, fanout, ingest, latency, pages
 from bench.processes import allow_many_files
-from bench.report import Figure, note, print_figures, print_head
+from bench.report import Figure, print_figures, print_head
 from bench.scale import FULL, QUICK, Scale
 
 SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
@@ -34,7 +34,7 @@ def main() -> None:
     print_head()
     for subject in arguments.subjects or SUBJECTS:
         print_figures(SUBJECTS[subject](scale), judge=not arguments.quick)
-    note(f"measured in {time.monotonic() - started:.0f} s")
+    print(f"\nMeasured in {time.monotonic() - started:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -27,18 +27,20 @@ def measure(scale: Scale) -> Iterator[Figure]:
         for name, quoted in (("plain", False), ("quoted", True)):
             file = Path(directory, f"{name}.tsv")
             file.write_bytes(b"".join(table(scale.file, quoted=quoted)))
-            ours, naive = [], []
-            for number in range(scale.rounds):
-                note(f"cutter: {name}, round {number + 1} of {scale.rounds}")
+            ours, naive, no_gc = [], [], []
+            for number in range(scale.file_rounds):
+                note(f"cutter: {name}, round {number + 1} of {scale.file_rounds}")
                 naive.append(parse(file).seconds)
+                no_gc.append(parse(file, gc=False).seconds)
                 ours.append(float(run(["-m", "bench.cutter", str(file)], within=CUT_WITHIN)))
             size = file.stat().st_size / MB
-            yield at_least(
-                f"cutter: {name} TSV, one core",
-                size / median(ours),
-                size / median(naive),
-                "{:.0f} MB/s",
-            )
+            for peer, seconds in (("", naive), (", naive: no GC", no_gc)):
+                yield at_least(
+                    f"cutter: {name} TSV, one core{peer}",
+                    size / median(ours),
+                    size / median(seconds),
+                    "{:.0f} MB/s",
+                )
 
 
 def cut(path: str) -> float:

@@ -50,7 +50,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
                 put(server.port, room, [document], len(document))
                 ours.append(_crowd(server, room, scale))
     crowd = f"{scale.viewers:,} viewers"
-    for name, peer, limit in (("", naive, 1 / 6), (", JSON made once", once, None)):
+    for name, peer, limit in (("", naive, 1 / 6), (", naive: JSON made once", once, None)):
         yield at_most(
             f"fan-out: CPU a delivered page{name}",
             1e6 * median(_all(run.cpu for run in ours)),

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import zstandard
 
-WIDTHS = (50, 10, 10, 5, 17)
+WIDTHS = (54, 10, 10, 5, 17)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def machine() -> str:
     return (
         f"{_processor()}, {cpus} CPUs, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, "
-        f"zstandard {zstandard.__version__}"
+        f"zstandard {zstandard.__version__}, load average {os.getloadavg()[0]:.1f} at the start"
     )
 
 

@@ -14,7 +14,8 @@ class Scale:
     rounds: int  # alternating runs of ours and the peer
     viewers: int
     turns: int  # in each round, to all viewers
-    file: int  # document of the ingest
+    file: int  # document of ingest and cutter
+    file_rounds: int  # a parse is noisier than a crowd
     large: int  # documents whose page turns are compared
     small: int
     page_turns: int  # in each of the two
@@ -26,6 +27,7 @@ FULL = Scale(
     viewers=1000,
     turns=30,
     file=100 * MB,
+    file_rounds=5,
     large=1000 * MB,
     small=1 * MB,
     page_turns=120,
@@ -36,6 +38,7 @@ QUICK = Scale(
     viewers=20,
     turns=3,
     file=2 * MB,
+    file_rounds=1,
     large=4 * MB,
     small=1 * MB,
     page_turns=5,
