@@ -83,9 +83,10 @@ def list_sheets(path: str | os.PathLike[str], kind: Kind) -> list[SheetInfo]:
     Blocks, as `convert` does, and raises what that raises, but not for an empty sheet.
     """
     with Conversion(path, kind, None, only_list=True) as conversion:
-        for _ in conversion:
+        found = conversion.sheets
+        for _ in conversion:  # the process says only at its end that nothing was wrong
             pass
-        return conversion.sheets
+        return found
 
 
 def convert(path: str | os.PathLike[str], kind: Kind, sheet: str | int | None = None) -> Conversion:
@@ -103,12 +104,11 @@ class Conversion:
     every record has as many cells as the widest, and a line with one empty cell is `""`. Read with
     tab, `"` and without escapes, the cells come back.
 
-    Blocks: use it in a thread. The first piece takes longest, a second for each 7 MB of an .xlsx.
-    Raises, from the constructor or between pieces: `NotText` for what is no table, `Refused` for
-    what is damaged, protected, or a sheet that is not there, `EmptyDocument`, and `TooLarge` with
-    the limit it goes over. Close it, from any thread, to stop before the end; a `with` does so.
-
-    `sheets`: all of them. `sheet`: the one that is read, with its rows and columns.
+    Everything but the constructor blocks: use it in a thread. The first piece takes longest, a
+    second for each 5 MB of an .xlsx. Raises, wherever it blocks: `NotText` for what is no table,
+    `Refused` for what is damaged, protected, or a sheet that is not there, `EmptyDocument`, and
+    `TooLarge` with the limit it goes over (the file's own already from the constructor). Close
+    it, from any thread, to stop before the end; a `with` does so.
     """
 
     def __init__(
@@ -145,18 +145,23 @@ class Conversion:
         except BaseException:
             self._said.close()
             raise
-        try:
-            head = self._read_head()
-        except BaseException:
-            self.close()
-            raise
-        self.sheets = [SheetInfo(*info) for info in head["sheets"]]
-        self.sheet = SheetInfo(*head["sheet"]) if head["sheet"] else None
+        self._head: tuple[list[SheetInfo], SheetInfo | None] | None = None
+
+    @property
+    def sheets(self) -> list[SheetInfo]:
+        """All of the file, in its order. Waits until the file is open."""
+        return self._begin()[0]
+
+    @property
+    def sheet(self) -> SheetInfo | None:
+        """The one that is read, with its rows and columns. Waits until it is."""
+        return self._begin()[1]
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        self._begin()
         if piece := self._read(PIECE_SIZE):
             return piece
         self._check_end()
@@ -192,16 +197,31 @@ class Conversion:
         if self._closed:
             return b""
         assert self._process.stdout is not None
-        return self._process.stdout.read(size)
+        try:
+            return self._process.stdout.read(size)
+        except ValueError:  # closed in between
+            return b""
 
-    def _read_head(self) -> dict[str, Any]:
+    def _begin(self) -> tuple[list[SheetInfo], SheetInfo | None]:
+        if self._head is None:
+            line = self._read_line()
+            if line.endswith(b"\n"):
+                told = json.loads(line)
+                chosen = SheetInfo(*told["sheet"]) if told["sheet"] else None
+                self._head = [SheetInfo(*info) for info in told["sheets"]], chosen
+            else:
+                self._check_end()
+                self._head = [], None  # stopped before it was known
+        return self._head
+
+    def _read_line(self) -> bytes:
+        if self._closed:
+            return b""
         assert self._process.stdout is not None
-        head = self._process.stdout.readline(_HEAD_LIMIT)
-        if not head.endswith(b"\n"):
-            self._check_end()
-            raise _damaged()
-        decoded: dict[str, Any] = json.loads(head)
-        return decoded
+        try:
+            return self._process.stdout.readline(_HEAD_LIMIT)
+        except ValueError:
+            return b""
 
     def _check_end(self) -> None:
         """Raise what ended the process, unless it came to the file's end or was stopped here."""

@@ -35,6 +35,14 @@ _OLE_STREAMS = (
     ("VisioDocument", "a Visio drawing"),
     ("__properties_version1.0", "an Outlook message"),
 )
+# [MS-XLS] 2.1.7.20.1: BOF of the globals (also of BIFF5), perhaps WriteProtect, then FilePass.
+_ENCRYPTED_RECORDS = re.compile(
+    rb"\x09\x08(?:\x10\x00\x00\x06\x05\x00.{12}|\x08\x00\x00\x05\x05\x00.{4})(?:\x86\x00\x00\x00)?"
+    rb"\x2f\x00",
+    re.DOTALL,
+)
+_ODS_MANIFEST = "META-INF/manifest.xml"
+_MANIFEST_LIMIT = 1024 * 1024
 # The main part of packages of the same kind that are no spreadsheets.
 _PACKAGES = (
     ("word/", "a Word document"),
@@ -143,6 +151,8 @@ def _check_ole(path: Path) -> None:
                 raise protected()
             if what:
                 raise _no_spreadsheet(what)
+            if _ENCRYPTED_RECORDS.search(data):
+                raise protected()
             return
     raise _no_spreadsheet("an old Office file")
 
@@ -152,6 +162,10 @@ def _check_package(path: Path, unpacked_limit: int) -> None:
     try:
         with zipfile.ZipFile(path) as package:
             names = package.namelist()
+            if _ODS_MANIFEST in names:
+                with package.open(_ODS_MANIFEST) as file:
+                    if b":encryption-data" in file.read(_MANIFEST_LIMIT):
+                        raise protected()
             if "content.xml" not in names and not any(name.startswith("xl/") for name in names):
                 for folder, what in _PACKAGES:
                     if any(name.startswith(folder) for name in names):
