@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from server.accept.guard import room_of
+from server.accept.guard import room_of, site_of
 from server.accept.socket import too_large, upload_limits
 from server.accept.turn import turn_page
 from server.accept.upload import IDLE_LIMIT, Ingest
@@ -49,7 +49,7 @@ class ApiDoor:
 
     async def create_room(self, request: web.Request) -> web.StreamResponse:
         room = str(uuid.uuid4())
-        url = f"{request.scheme}://{request.host}/t/{room}"
+        url = f"{site_of(request, self._settings.trusted_proxies).origin}/t/{room}"
         return _json({"uuid": room, "url": url}, status=201, headers={"Location": url})
 
     async def get_room(self, request: web.Request) -> web.StreamResponse:

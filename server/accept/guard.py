@@ -7,24 +7,58 @@ come from a browser's page and is allowed.
 
 from __future__ import annotations
 
+import ipaddress
 import time
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from server.errors import Forbidden, NotFound
+from server.settings import Network
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def check_origin(request: web.Request, allowed: Collection[str]) -> None:
+class Site(NamedTuple):
+    """How the person who asks calls this site."""
+
+    scheme: str
+    host: str  # with the port, if it is not the scheme's own
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.host}"
+
+
+def site_of(request: web.Request, trusted: Sequence[Network]) -> Site:
+    """The site's name as its visitors know it: a proxy's word for it counts where it is trusted."""
+    headers = request.headers
+    if trusted and _is_within(request.remote, trusted):
+        # A chain of proxies makes a list; the first one is the nearest to the person.
+        scheme = headers.get("X-Forwarded-Proto", request.scheme).split(",")[0].strip().lower()
+        host = headers.get("X-Forwarded-Host", request.host).split(",")[0].strip()
+        return Site(scheme if scheme in ("http", "https") else request.scheme, host)
+    return Site(request.scheme, request.host)
+
+
+def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)
+
+
+def check_origin(
+    request: web.Request, allowed: Collection[str], trusted: Sequence[Network] = ()
+) -> None:
     """Raise `Forbidden` for an origin that is neither this host nor in `allowed`."""
     origin = request.headers.get("Origin")
     if origin is None or origin in allowed:
         return
-    if not allowed and _host(origin) == request.host:
+    if not allowed and _host(origin) == site_of(request, trusted).host:
         return
     raise Forbidden("A page of another site may not do this here.")
 

@@ -34,7 +34,7 @@ def middleware(settings: Settings, node: str) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             if request.method not in SAFE_METHODS or _is_upgrade(request):
-                check_origin(request, settings.allowed_origins)
+                check_origin(request, settings.allowed_origins, settings.trusted_proxies)
             response = await handler(request)
         except TablecastError as error:
             response = problem(request, error.status, error.message, error.code, retry=error.retry)

@@ -13,7 +13,7 @@ import jinja2
 from aiohttp import web
 from yarl import URL
 
-from server.accept.guard import room_of
+from server.accept.guard import room_of, site_of
 from server.accept.socket import upload_limits
 from server.accept.upload import Ingest
 from server.accept.view import RoomView, view
@@ -125,7 +125,7 @@ class SiteDoor:
         return {
             "uuid": room,
             "node": self._node,
-            "share_url": f"{request.scheme}://{request.host}/t/{room}",
+            "share_url": f"{site_of(request, self._settings.trusted_proxies).origin}/t/{room}",
             "document": document,
             "page": page,
             "upload": room_view.upload if room_view else None,

@@ -1,0 +1,42 @@
+"""Behind a proxy the site is what its visitors call it, if the proxy is trusted."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from server.accept.guard import check_origin, site_of
+from server.errors import Forbidden
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+FORWARDED = {
+    "Host": "node:8000",
+    "X-Forwarded-Host": "tables.example, inner.example",
+    "X-Forwarded-Proto": "https",
+}
+
+
+def request(headers: dict[str, str], remote: str = "127.0.0.1") -> web.Request:
+    return make_mocked_request("POST", "/", headers=headers).clone(remote=remote)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "remote", "origin"),
+    [
+        (LOOPBACK, "127.0.0.1", "https://tables.example"),
+        (LOOPBACK, "192.0.2.7", "http://node:8000"),
+        ((), "127.0.0.1", "http://node:8000"),
+    ],
+)
+def test_only_a_trusted_proxys_word_counts(trusted, remote: str, origin: str) -> None:
+    assert site_of(request(FORWARDED, remote), trusted).origin == origin
+
+
+def test_a_page_of_the_site_as_its_visitors_know_it_is_no_foreign_one() -> None:
+    asked = request({**FORWARDED, "Origin": "https://tables.example"})
+    check_origin(asked, (), LOOPBACK)
+    with pytest.raises(Forbidden):
+        check_origin(asked, (), ())
