@@ -101,17 +101,18 @@ def detect_dialect(text_sample: str, *, whole: bool, name: str = "") -> Detected
     if not (whole and len(text_sample) <= SAMPLE_SIZE):
         # The last line is cut, which would make it a ragged one.
         text = text[: text.rfind("\n") + 1] or text
+    types = _Types()
     if said := re.match(r"sep=(.)\n", text):
-        best = _Reading(text[said.end() :], said[1])
+        best = _Reading(text[said.end() :], said[1], types)
         return _describe(best, text, skip=1, confidence=1.0)
     hints = _NAMES.get(name.lower().rpartition(".")[2], "")
     lines = text.count("\n") + 1
     readings = [
-        _Reading(text, mark, _HINT if mark in hints else 1.0)
+        _Reading(text, mark, types, _HINT if mark in hints else 1.0)
         for mark, prior in _PRIORS.items()
         if mark in text and (prior >= _USUAL or text.count(mark) > 0.2 * lines)
     ]
-    best = _Reading(text, "")
+    best = _Reading(text, "", types)
     second = 0.0
     # Types cost the most. A reading's consistency alone tells what it can reach at best.
     for reading in sorted(readings, key=lambda reading: reading.limit, reverse=True):
@@ -129,7 +130,8 @@ class _Reading:
     `score` tells how likely that is the right one, and is at most `limit`.
     """
 
-    def __init__(self, text: str, delimiter: str, hint: float = 1.0) -> None:
+    def __init__(self, text: str, delimiter: str, types: _Types, hint: float = 1.0) -> None:
+        self.types = types
         self.delimiter = delimiter
         self.quoting = _find_quoting(text, delimiter)
         self.lines = self.quoting.masked.split("\n", _LINES)[:_LINES]
@@ -150,12 +152,12 @@ class _Reading:
     def score(self) -> float:
         if not self._rows:
             return 0.0
-        types = _type_score(self._rows)
+        worth = _type_score(self._rows, self.types)
         if self.delimiter:
-            return self.limit * types**2
+            return self.limit * worth**2
         cells = [row[0] for row in self._rows[:: len(self._rows) // _ROWS + 1]]
-        typed = sum(_type(cell)[1] >= 0.99 and "," not in cell for cell in cells) / len(cells)
-        return (_SINGLE * max(0.5, types) + max(0.0, 1.6 * typed - 0.8)) * self._explained
+        typed = sum(_is_one(cell, self.types) for cell in cells) / len(cells)
+        return (_SINGLE * max(0.5, worth) + max(0.0, 1.6 * typed - 0.8)) * self._explained
 
     @property
     def _explained(self) -> float:
@@ -181,7 +183,7 @@ class _Reading:
             prior *= _QUOTED
         if self.delimiter == "\t" and having > 0.7:
             prior *= _TAB_FIRST
-        if self.delimiter == " " and not _has_numbers(self._rows):
+        if self.delimiter == " " and not _has_numbers(self._rows, self.types):
             prior *= 0.3
         return prior * consistency**2 * (1 - 1 / (self.width + 1))
 
@@ -316,6 +318,7 @@ _TYPES = re.compile(
     )\s*""",
     re.VERBOSE | re.DOTALL,
 )
+_TYPE_SIZE = 200  # characters of a cell that tell its type
 _WORTH = {
     "number": 1.0,
     "date": 1.0,
@@ -327,29 +330,39 @@ _WORTH = {
 }
 
 
-@lru_cache(maxsize=16_384)
-def _type(cell: str) -> tuple[str, float]:
-    """What a cell looks like, and how much that speaks for its being a cell."""
-    if found := _TYPES.fullmatch(cell[:200]):
-        kind = str(found.lastgroup)
-        return kind, _WORTH[kind]
-    if cell[:1] in "\"'" or cell[-1:] in "\"'":
-        return "torn", 0.1
-    return "other", 0.3
+class _Types(dict[str, tuple[str, float]]):
+    """What cells look like, and how much that speaks for their being cells; each is read once."""
+
+    def __missing__(self, cell: str) -> tuple[str, float]:
+        if found := _TYPES.fullmatch(cell[:_TYPE_SIZE]):
+            kind = str(found.lastgroup)
+            answer = kind, _WORTH[kind]
+        elif cell[:1] in "\"'" or cell[-1:] in "\"'":
+            answer = "torn", 0.1
+        else:
+            answer = "other", 0.3
+        self[cell] = answer
+        return answer
 
 
-def _type_score(rows: Sequence[Sequence[str]]) -> float:
+def _is_one(line: str, types: _Types) -> bool:
+    """Whether a line is clearly one value; `1,5` could be two."""
+    kind, worth = types[line]
+    return worth == 1.0 and (kind != "number" or "," not in line)
+
+
+def _type_score(rows: Sequence[Sequence[str]], types: _Types) -> float:
     total, count = 0.0, 0
     for row in rows[:: len(rows) // _ROWS + 1]:
         cells = row[:_COLUMNS]
-        total += sum(_type(cell)[1] for cell in cells)
+        total += sum(types[cell][1] for cell in cells)
         count += len(cells)
     return total / count if count else 0.0
 
 
-def _has_numbers(rows: Sequence[Sequence[str]]) -> bool:
+def _has_numbers(rows: Sequence[Sequence[str]], types: _Types) -> bool:
     cells = [cell for row in rows[:100] for cell in row]
-    return sum(_type(cell)[0] in ("number", "date") for cell in cells) > 0.3 * len(cells)
+    return sum(types[cell][0] in ("number", "date") for cell in cells) > 0.3 * len(cells)
 
 
 # What is around the table
@@ -362,7 +375,7 @@ def _describe(reading: _Reading, text: str, *, skip: int, confidence: float) -> 
     quote, escape, doublequote = quoting.quote, quoting.escape, quoting.doublequote
     if not quote and reading.delimiter and _is_escaped(text, reading.delimiter):
         escape, doublequote = "\\", False
-    elif not quote and '"' not in text:
+    elif not quote and not _is_literal(text, reading.delimiter):
         quote = '"'  # what is quoted further on is quoted so
     comment = _comment(reading)
     first, table = _find_table(reading, comment)
@@ -375,10 +388,22 @@ def _describe(reading: _Reading, text: str, *, skip: int, confidence: float) -> 
         skip_space=quoting.skip_space or (reading.delimiter == " " and _has_runs(reading)),
         skip_lines=before + skip,
         comment=comment,
-        header=_has_header(table),
+        header=_has_header(table, reading.types),
         columns=reading.width if reading.delimiter else 1,
         confidence=confidence,
     )
+
+
+def _is_literal(text: str, delimiter: str) -> bool:
+    """Whether quotes are ordinary text: none quotes a cell, and whoever wrote them knows none that
+    does. Quotes within cells alone (`5" pipe`) can mean that in tab-separated text only, whose
+    writers mostly do not quote."""
+    return bool(_opening('"', delimiter).search(text)) or (
+        delimiter == "\t" and text.count('"') >= _MANY_QUOTES
+    )
+
+
+_MANY_QUOTES = 4
 
 
 def _source_lines(text: str, reading: _Reading, masked_lines: int) -> int:
@@ -430,7 +455,7 @@ def _comment(reading: _Reading) -> str:
     lines = [line for line in reading.lines if line.strip()]
     for prefix in _COMMENTS:
         marked = [line for line in lines if line.startswith(prefix)]
-        if not marked or len(marked) > len(lines) * 0.5 and len(marked) > len(lines) - 2:
+        if not marked or (len(marked) > len(lines) * 0.5 and len(marked) > len(lines) - 2):
             continue
         if prefix not in ("##", "#") and not lines[0].startswith(prefix):
             continue
@@ -461,7 +486,14 @@ def _find_table(reading: _Reading, comment: str) -> tuple[int, list[list[str]]]:
     if not rows:
         return 0, []
     start = 0
-    if reading.width > 1:
+    named = 0  # comments before a last one that names the columns, as in `#chrom<tab>start`
+    while named < len(rows) and rows[named][1][0].startswith("#"):
+        named += 1
+    widths = [len(row) for _, row in rows[:named]]
+    if reading.width > 1 and 1 < named < len(rows) and widths[-1] == reading.width:
+        if widths.count(reading.width) <= named / 2:
+            start = named - 1
+    elif reading.width > 1:
         start = next((at for at in range(min(len(rows), 100)) if _begins(rows, at, reading)), 0)
     first = rows[start][0]
     # Blank lines and comments alone are no preamble to skip: neither are records anyway.
@@ -472,44 +504,55 @@ def _find_table(reading: _Reading, comment: str) -> tuple[int, list[list[str]]]:
 
 def _begins(rows: list[tuple[int, list[str]]], at: int, reading: _Reading) -> bool:
     """Whether the table can begin with this row: it is nearly as full as those below."""
-    row = rows[at][1]
-    filled = sum(bool(cell.strip()) for cell in row)
-    if reading.width == 2:
-        return len(row) > 1
-    if len(row) < 2 or filled < 2:
+    number, row = rows[at]
+    filled = _filled(row)
+    if reading.width == 2 and len(row) > 1:
+        full = sum(_filled(cells) > 1 for _, cells in rows[at + 1 : at + 21])
+        return filled > 1 or full < 0.7 * len(rows[at + 1 : at + 21])
+    if filled < 2:
         return False
-    below = [cells for _, cells in rows[at + 1 : at + 21]]
+    below = rows[at + 1 : at + 21]
     if not below:
         return True
-    usual = sorted(sum(bool(cell.strip()) for cell in cells) for cells in below)[len(below) // 2]
+    if len(row) < reading.width:
+        # A blank line parts what is narrower from the table.
+        for line, cells in below:
+            if len(cells) >= reading.width and line > number + 1:
+                return "" not in reading.lines[number:line]
+            number = line
+    usual = sorted(_filled(cells) for _, cells in below)[len(below) // 2]
     return filled > max(1, 0.4 * min(usual, reading.width))
 
 
-def _has_header(table: list[list[str]]) -> bool:
+def _filled(row: list[str]) -> int:
+    return sum(bool(cell.strip()) for cell in row)
+
+
+def _has_header(table: list[list[str]], types: _Types) -> bool:
     """Whether record 0 names the columns. Where nothing speaks against it, it does."""
     if not table:
         return True
-    head, body = table[0], [row for row in table[1:101] if len(row) == len(table[0])]
+    head = table[0]
+    # Some tables repeat their header.
+    body = [row for row in table[1:101] if len(row) == len(head) and row != head]
     if all(not cell.strip() for cell in head):
         return False
-    kinds = [_type(cell.strip())[0] for cell in head]
+    kinds = [types[cell.strip()][0] for cell in head]
     if not body:
-        return "number" not in kinds and "date" not in kinds or len(table) > 1
+        return ("number" not in kinds and "date" not in kinds) or len(table) > 1
     votes = 0.0
     for column, (cell, kind) in enumerate(zip(head, kinds, strict=True)):
         below = [row[column].strip() for row in body if row[column].strip()]
         if not below:
             continue
-        values = Counter(_type(value)[0] for value in below)
+        values = Counter(types[value][0] for value in below)
         usual, count = values.most_common(1)[0]
         if usual in ("number", "date") and count >= 0.7 * len(below):
             if kind in ("number", "date"):
                 votes -= 1.0 if kind == usual else 0.5
             elif kind != "empty":
                 votes += 1.0
-        elif kind in ("number", "date"):
-            votes -= 0.7
-        elif cell.strip() in below:
+        elif kind in ("number", "date") or kind == usual == "known" or cell.strip() in below:
             votes -= 0.7
         elif len(below) > 2 and kind != "empty":
             lengths = {len(value) for value in below}

@@ -12,6 +12,7 @@ import codecs
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -42,7 +43,7 @@ class Encoding(Struct, frozen=True, kw_only=True):
 
 
 # The order matters: the little-endian mark of UTF-32 begins with that of UTF-16.
-_MARKS = (
+_BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -142,7 +143,7 @@ def sniff_encoding(sample: bytes, *, whole: bool) -> Encoding:
     Never fails: every sample gets an encoding. A character that the end of `sample` cuts is no
     error unless it is the file's end.
     """
-    for mark, name in _MARKS:
+    for mark, name in _BOMS:
         # A UTF-16 file may begin with a zero character, but no table does.
         if sample.startswith(mark):
             return Encoding(name=name, bom_bytes=len(mark), why="mark")
@@ -234,9 +235,21 @@ def _legacy(sample: bytes) -> Encoding:
     sample = sample[:SAMPLE_SIZE].replace(b"\0", b"")
     found = chardet.detect(sample, compat_names=False, include_encodings=_CHARDET)
     name = canonical(found["encoding"] or "")
-    if name in _NOT_LATIN:
+    if name in _NOT_LATIN and (name in _INSIDE or not _is_scattered(sample)):
         return Encoding(name=name, why="guess", confidence=round(found["confidence"], 2))
     return _latin(sample)
+
+
+_RUN = re.compile(rb"[\x80-\xff]{2,}+")
+
+
+def _is_scattered(sample: bytes) -> bool:
+    """Whether bytes beyond ASCII mostly stand alone, as in "20 °C" and "naïve".
+
+    In other scripts than Latin whole words are made of them.
+    """
+    together = sum(map(len, _RUN.findall(sample)))
+    return together * 2 < sum(sample.count(byte) for byte in range(0x80, 0x100))
 
 
 # The letters beyond ASCII of languages in Latin script, the most frequent first.
@@ -263,10 +276,14 @@ _ALPHABETS = {
     "Latvian": "āīēšūņļģžķčĀŠĒŪŽĪČĢĶĻŅ",
     "Estonian": "äõüöÕÄÜÖšž",
 }
-_MARKS_OFTEN = "€–—“”‘’„…°§«»\xa0£²³µ™®©•½·×±¡¿´"
+_MARKS_OFTEN = "€–—“”‘’…°£"
+_MARKS = "„§«»\xa0²³µ™®©•½·×±¡¿´"
 _FLOOR = math.log(1e-4)  # another language's letter, in a name for example
-_MARK = math.log(1e-2)
-_ODD_MARK = math.log(1e-3)
+_MARK_OFTEN = math.log(0.06)
+_MARK = math.log(0.03)
+_ODD = math.log(1e-3)  # marks that tables hardly have, or where they hardly are
+_UNLIKELY = math.log(0.01)  # letters as no word has them
+_NO_LANGUAGE = math.log(2e-3)  # less than this on average is no text
 _JUNK = math.log(1e-7)  # control characters, box drawing, what the encoding does not have
 
 
@@ -280,45 +297,61 @@ def _frequencies(letters: str) -> dict[str, float]:
 
 
 _LANGUAGES = [_frequencies(letters) for letters in _ALPHABETS.values()]
-_PAIRS = re.compile(rb"(?=([\x00-\xff][\x80-\xff]))", re.DOTALL)
+_THREES = re.compile(rb"(?=([\x00-\xff][\x80-\xff][\x00-\xff]))", re.DOTALL)
 
 
 def _latin(sample: bytes) -> Encoding:
     """The Latin encoding in which some language would use such letters."""
-    pairs = Counter(_PAIRS.findall(b" " + sample)).items()
-    scores = {name: prior + _likelihood(name, pairs) for name, prior in _LATIN.items()}
+    threes = Counter(_THREES.findall(b" " + sample + b" "))
+    answers = {name: _likelihood(name, threes) for name in _LATIN}
+    scores = {name: prior + answers[name][0] for name, prior in _LATIN.items()}
     name = max(_LATIN, key=scores.__getitem__)
-    bytes_beyond = sum(count for _, count in pairs)
-    each = math.exp(scores[name] / bytes_beyond) if bytes_beyond else 0.0
-    if each < 3e-4:
+    likelihood, weight = answers[name]
+    if likelihood < weight * _NO_LANGUAGE:
         return Encoding(name=FALLBACK, why="fallback", confidence=0.1)
     second = max(score for other, score in scores.items() if other != name)
     confidence = 1 - 0.5 * math.exp(max(-20.0, second - scores[name]))
     return Encoding(name=name, why="guess", confidence=round(confidence, 2))
 
 
-def _likelihood(name: str, pairs: object) -> float:
-    """How likely a language's letters and the usual marks come out as they do in this encoding."""
+def _likelihood(name: str, threes: Mapping[bytes, int]) -> tuple[float, float]:
+    """How likely a language's letters and the usual marks come out as they do in this encoding,
+    as a logarithm; and how much was weighed.
+
+    `threes` counts bytes beyond ASCII with their neighbours. What occurs a hundred times says more
+    than what occurs once, but not a hundred times more: it may be one word.
+    """
     letters: Counter[str] = Counter()
-    score = 0.0
-    for pair, count in pairs:  # type: ignore[attr-defined]
-        before, char = pair.decode(name, "replace")
-        if char.isalpha():
+    others: Counter[tuple[str, float]] = Counter()
+    for three, count in threes.items():
+        text = three.decode(name, "replace")
+        before, char, after = text[0], text[1], text[2]
+        if char in _MARKS_OFTEN or char in _MARKS:
+            usual = _MARK_OFTEN if char in _MARKS_OFTEN else _MARK
+            # A mark stands between letters in "l’été" and "1939–a" alone.
+            between = before.isalpha() and after.isalpha() and char not in "’–"
+            others[char, _ODD if between else usual] += count
+        elif char.isalpha():
             letters[char] += count
-            if char.isupper() and before.islower():
-                score += count * _MARK  # as in "fŽvrier"
-        elif char in _MARKS_OFTEN:
-            # A mark stands between letters in "l’été" alone.
-            score += count * (_MARK if char == "’" or not before.isalpha() else _ODD_MARK)
+            is_lone = not before.isalpha() and not after.isalpha()
+            if is_lone or (char.isupper() and before.islower()):  # as in "fŽvrier"
+                others[char, _UNLIKELY] += count
         elif char.isprintable() and char != "\ufffd" and not "\u2500" <= char <= "\u259f":
-            score += count * _ODD_MARK * 1.2
+            others[char, _ODD] += count
         else:
-            score += count * _JUNK
-    counts = letters.items()
-    return score + max(
-        sum(count * language.get(letter, _FLOOR) for letter, count in counts)
+            others[char, _JUNK] += count
+    counts = [(letter, _weight(count)) for letter, count in letters.items()]
+    score = sum(likelihood * _weight(count) for (_, likelihood), count in others.items())
+    score += max(
+        sum(weight * language.get(letter, _FLOOR) for letter, weight in counts)
         for language in _LANGUAGES
     )
+    marks = sum(_weight(count) for (char, _), count in others.items() if char not in letters)
+    return score, marks + sum(weight for _, weight in counts)
+
+
+def _weight(count: int) -> float:
+    return 1 + math.log(count)
 
 
 # Cutting
@@ -359,6 +392,30 @@ def byte_safe(encoding: str, delimiter: str, quote: str, escape: str) -> bool:
         return True
     marks = delimiter + quote + escape + "\r\n"
     return marks.isascii() and not any(ord(mark) in inside for mark in marks)
+
+
+@lru_cache(maxsize=64)
+def _undefined_bytes(encoding: str) -> bytes | None:
+    """The bytes that mean nothing in an 8-bit encoding; None: it is not one."""
+    table = bytes(range(256)).decode(encoding, "replace")
+    if len(table) != 256 or table[:128] != bytes(range(128)).decode():
+        return None
+    return bytes(code for code, char in enumerate(table) if char == "\ufffd")
+
+
+def count_damage(source: bytes, encoding: str) -> int:
+    """Characters of `source` that are shown as U+FFFD because they are none in `encoding`.
+
+    Quick for UTF-8 and 8-bit encodings. A U+FFFD that the source itself has does not count.
+    """
+    if canonical(encoding) != "utf-8" and (undefined := _undefined_bytes(encoding)) is not None:
+        return len(source) - len(source.translate(None, undefined)) if undefined else 0
+    try:
+        source.decode(encoding)
+    except UnicodeDecodeError:
+        own = source.count("\ufffd".encode()) if canonical(encoding) == "utf-8" else 0
+        return source.decode(encoding, "replace").count("\ufffd") - own
+    return 0
 
 
 class Transcoder:
