@@ -94,8 +94,7 @@ class LiveRoom:
         self._page_serial = 0
         self._page_frame = EMPTY
         self._wanted: tuple[str, int, int] | None = None  # document, offset, size
-        self._rendering: tuple[PageKey, Rendering] | None = None
-        self._page_grew = False  # while it was rendered
+        self._rendering: Rendering | None = None
         self._page_failures = 0
         self._unreadable = EMPTY  # what was told of a page that cannot be read
         self._whole_frame: tuple[Shown, int, int, Frame] | None = None
@@ -235,7 +234,7 @@ class LiveRoom:
         """Flush until nothing is left to say. The room's one task, started when it is needed."""
         loop = asyncio.get_running_loop()
         try:
-            while self._dirty or self._page_failures or self._page_grew:
+            while self._dirty or self._page_failures or self._page_due() != self._page_key:
                 if self._page_failures and not self._dirty:
                     # A page that could not be read is tried again until it can be or another
                     # one is shown.
@@ -281,44 +280,48 @@ class LiveRoom:
         if not page_task.done():
             await self._publish(page=None)
             while not page_task.done():
-                if self._dirty:
+                due = self._page_due()
+                if self._dirty or (due and due[:3]) != self._wanted:
                     return  # it is told without this page, or brings another one
                 # Without a timeout: every call of the backend has its own.
                 await self._until_woken(None, page_task)
         self._rendering = None
-        await self._publish(page=page_task.result())
+        due = self._page_due()
+        # A page that was left meanwhile shows that turning works; that of another table misleads.
+        same_table = due is not None and self._wanted is not None and due[0] == self._wanted[0]
+        await self._publish(page=page_task.result() if same_table else None)
+
+    def _page_due(self) -> PageKey | None:
+        """What the registers say is to be shown."""
+        document, page = self.document, self.page
+        if document is None or page is None or page.document != document.id:
+            return None
+        rows = max(0, min(page.size, document.rows - page.offset))
+        return document.id, page.offset, page.size, rows, document.complete
 
     def _start_render(self) -> Rendering | None:
         """The rendering of the page that is to be shown; None if it is shown already."""
-        document, page = self.document, self.page
-        if document is None or page is None or page.document != document.id:
-            self._want(None)
+        document, page, key = self.document, self.page, self._page_due()
+        self._want(key and key[:3])
+        if document is None or page is None or key is None:
             if self._page_key is not None:
                 self._page_key, self._page_frame = None, EMPTY
                 self._page_serial += 1
             return None
-        self._want((document.id, page.offset, page.size))
-        rows = max(0, min(page.size, document.rows - page.offset))
-        key = (document.id, page.offset, page.size, rows, document.complete)
         if self._rendering is not None:
             # A page that grows meanwhile is shown as it was begun, or it might never be.
-            started, task = self._rendering
-            self._page_grew = started != key
-            return task
-        self._page_grew = False
+            return self._rendering
         if key == self._page_key and not self._page_failures:
             return None
-        task = asyncio.create_task(
+        self._rendering = asyncio.create_task(
             self._render(key, document, page, self.rev), name=f"render {self.uuid}"
         )
-        self._rendering = key, task
-        return task
+        return self._rendering
 
     def _want(self, wanted: tuple[str, int, int] | None) -> None:
         """Give up the rendering of another page, and what was told about it."""
         if wanted != self._wanted:
             self._wanted = wanted
-            self._page_grew = False
             self._stop_rendering()
             self._is_readable()
 
@@ -328,7 +331,7 @@ class LiveRoom:
 
     def _stop_rendering(self) -> None:
         if self._rendering is not None:
-            self._rendering[1].cancel()
+            self._rendering.cancel()
             self._rendering = None
 
     async def _render(

@@ -48,6 +48,7 @@ class SocketClient(RoomClient):
                 and document["id"] == id
                 and document["complete"]
                 and client.page.get("document") == id
+                and client.page["total_number"] == document["rows"]
                 and first_row in (None, client.page["first_row"])
             )
 

@@ -232,7 +232,7 @@ async def test_a_viewer_that_lagged_is_brought_to_the_newest_state_by_the_sweep(
 async def test_a_stalled_viewer_is_ended_and_costs_the_others_nothing(
     start_node: StartNode,
 ) -> None:
-    node = await start_node(stall_timeout=0.2)
+    node = await start_node(stall_timeout=1.0)
     stalled, brisk = node.join(), node.join()
     await node.show()
     await stalled.peer.expect("page")

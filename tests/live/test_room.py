@@ -459,6 +459,60 @@ async def test_a_page_that_does_not_come_holds_up_neither_state_nor_a_newer_page
     assert [shown["first_row"] for shown in peer.of("page")] == [1, 201]
 
 
+@pytest.mark.parametrize("turns", [1, 2, 5])
+async def test_a_page_turn_during_the_rendering_of_another_page_is_not_lost(
+    room: Room, turns: int
+) -> None:
+    peer, _ = room.enter()
+    room.snapshot(document=document(), page=page())
+    await peer.expect("page")
+    room.pages.hold(100)
+    room.change(page=page(offset=100))
+    await room.pages.until_asked(100)
+    for n in range(turns):
+        room.change(page=page(offset=900 - 100 * (turns - 1 - n)))
+    room.pages.release(100)
+    await peer.expect("page", first_row=901)
+    await room.settled()
+    assert peer.revs[-1] == room.rev
+
+
+async def test_a_table_completed_during_the_rendering_of_its_page_is_shown_whole(
+    room: Room,
+) -> None:
+    peer, _ = room.enter()
+    room.pages.hold(0)
+    room.snapshot(document=document(rows=400, complete=False), page=page())
+    await room.pages.until_asked(0)
+    room.change(document=document(rows=90_000, complete=True))
+    room.pages.release(0)
+    await peer.expect("page", total_number=90_000)
+
+
+async def test_a_replacement_during_the_rendering_of_a_page_hides_that_page(room: Room) -> None:
+    peer, _ = room.enter()
+    room.pages.hold(0)
+    room.snapshot(document=document(), page=page())
+    await room.pages.until_asked(0)
+    room.change(document=document("d2"), page=page("d2", offset=100))
+    room.pages.release(0)
+    await peer.expect("page", document="d2", first_row=101)
+    await room.settled()
+    assert [shown["document"] for shown in peer.of("page")] == ["d2"]
+
+
+async def test_a_page_that_stops_being_wanted_while_it_hangs_holds_up_nothing(room: Room) -> None:
+    peer, _ = room.enter()
+    room.snapshot(document=document(), page=page())
+    await peer.expect("page")
+    room.pages.hold(100)
+    room.change(page=page(offset=100))
+    await room.pages.until_asked(100)
+    room.change(page=page(offset=200))  # comes before the state of the first turn is told
+    await peer.expect("state")
+    await peer.expect("page", first_row=201)
+
+
 async def test_a_slow_page_is_shown_though_other_registers_change_all_the_while(
     room: Room,
 ) -> None:
