@@ -17,9 +17,9 @@ from typing import Protocol
 from server.errors import Refused, TablecastError, TooLarge
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    import compression.zstd as zstd
 else:
-    from backports import zstd
+    import backports.zstd as zstd
 
 PIECE_SIZE = 256 * 1024
 """Bytes that are handed on at a time, at most."""

@@ -88,6 +88,8 @@ class Unpacker:
 
     def __init__(self, kind: Kind) -> None:
         """`kind` is one of `PACKED`, as `recognise` says."""
+        if kind not in PACKED:
+            raise ValueError(f"{kind} is not for unpacking")
         self.kind = kind
         self._source = Source()
         self._unzip: Unzip | None = None

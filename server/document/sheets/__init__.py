@@ -31,8 +31,8 @@ from server.errors import EmptyDocument, NotText, Refused, TablecastError, TooLa
 log = logging.getLogger(__name__)
 
 SHEET_FILE_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of a spreadsheet's file. One sheet is read as a whole, with about 8 bytes of memory for
-each byte of its file: as much as `MEMORY_LIMIT` has room for."""
+"""Bytes of a spreadsheet's file. One sheet is read as a whole, which takes 9 (mostly text) to 23
+(small numbers) bytes of memory for each byte of an .xlsx: what `MEMORY_LIMIT` has room for."""
 
 PARQUET_FILE_LIMIT: Final = 1024 * 1024 * 1024
 """Bytes of a Parquet file, which is read in batches: as many as of a document."""
@@ -105,7 +105,7 @@ class Conversion:
     tab, `"` and without escapes, the cells come back.
 
     Everything but the constructor blocks: use it in a thread. The first piece takes longest, a
-    second for each 5 MB of an .xlsx. Raises, wherever it blocks: `NotText` for what is no table,
+    second for each 10 MB of an .xlsx. Raises, wherever it blocks: `NotText` for what is no table,
     `Refused` for what is damaged, protected, or a sheet that is not there, `EmptyDocument`, and
     `TooLarge` with the limit it goes over (the file's own already from the constructor). Close
     it, from any thread, to stop before the end; a `with` does so.

@@ -121,7 +121,7 @@ def _careful(call: Callable[[], T]) -> T:
     except python_calamine.PasswordError:
         raise protected() from None
     except (python_calamine.CalamineError, OSError, ValueError):
-        raise damaged() from None
+        raise unreadable() from None
 
 
 def protected() -> Refused:
@@ -135,6 +135,15 @@ def damaged() -> Refused:
     return Refused(
         "This workbook is damaged: it cannot be read to its end. Copy it once more, or open it and "
         f"save it again. {_KEPT}"
+    )
+
+
+def unreadable() -> Refused:
+    # The library tells neither which, nor whether a sheet has more cells than it takes.
+    return Refused(
+        "This workbook cannot be read here: it is damaged, or made otherwise or larger than "
+        "spreadsheets are. Open it and save it again, or save the table as tab-separated text. "
+        f"{_KEPT}"
     )
 
 
@@ -154,6 +163,8 @@ def _check_ole(path: Path) -> None:
             if _ENCRYPTED_RECORDS.search(data):
                 raise protected()
             return
+        if data.find("Root Entry".encode("utf-16-le")) < 0:
+            raise damaged()  # not even the directory is there
     raise _no_spreadsheet("an old Office file")
 
 
