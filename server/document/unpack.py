@@ -37,6 +37,8 @@ _STREAMS: Final[dict[Kind, tuple[Callable[[], Decompressor], str, tuple[str, ...
     "zstd": (streams.zstd_stream, ".zst", (".zst", ".zstd")),
 }
 
+_NAMELESS: Final = ("", "-")  # what `zip` calls its standard input
+
 # Each mark has a byte that no text has, or is as good as that (bzip2's: pi, or its square root).
 # gzip: RFC 1952; zstd, and frames to be skipped: RFC 8878; OLE: [MS-CFB]; Parquet's first page or
 # footer begins with field 1, a number: https://github.com/apache/parquet-format
@@ -118,9 +120,10 @@ class Unpacker:
         For a .zip, the name of the file inside (known when its first piece is). The name that a
         gzip header may hold is not asked: it is what the file was called on some disk long ago.
         """
-        if self._unzip is not None:
-            return base_name(self._unzip.name or "") or outer
-        for suffix in _STREAMS[self.kind][2]:
+        inner = base_name(self._unzip.name or "") if self._unzip is not None else ""
+        if inner not in _NAMELESS:
+            return inner
+        for suffix in (".zip",) if self._unzip is not None else _STREAMS[self.kind][2]:
             if outer.lower().endswith(suffix) and len(outer) > len(suffix):
                 return outer[: -len(suffix)]
         return outer

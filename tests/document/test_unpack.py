@@ -228,6 +228,8 @@ def test_a_table_is_called_what_its_packed_file_is(kind: Kind, outer: str, name:
 def test_a_table_in_a_zip_keeps_its_own_name() -> None:
     packed = zipped([("städte/größe.csv", TABLE)])
     assert unpacked("zip", [packed])[1].name("x.zip") == "größe.csv"
+    nameless = zipped([("-", TABLE)])
+    assert unpacked("zip", [nameless])[1].name("trips.csv.zip") == "trips.csv"
 
 
 # What is refused, and how
