@@ -45,6 +45,7 @@ class ParseReport(Struct, frozen=True, kw_only=True):
     chosen: tuple[str, ...] = ()
 
 
+_BARE_RETURN = re.compile(rb"\r(?!\n)")
 _FIRST_LINE = re.compile(rb"[^\r\n]++")
 
 
@@ -70,7 +71,7 @@ class ReportBuilder:
         self._escaped = re.compile(rb"\\.", re.DOTALL) if report.escape else None
         # Only single bytes can be left over; the others take the slower way.
         self._is_quick = len(self._delimiter) <= 1 and not self._spaces
-        self._others = bytes(set(range(256)) - set(self._delimiter) - set(b"\r\n"))
+        self._others = bytes(set(range(256)) - set(self._delimiter) - set(b"\n"))
         self._line = b""  # what is left of an even row
 
     def note(self, code: str) -> None:
@@ -120,36 +121,33 @@ class ReportBuilder:
 
     def _count_even(self, outside: bytes) -> int | None:
         """Records of a block whose rows are all as long as record 0, quickly; None: look closer."""
-        if not self._is_quick:
+        if not self._is_quick or not outside.endswith(b"\n"):
+            return None
+        if b"\r" in outside and _BARE_RETURN.search(outside):
             return None
         marks = outside.translate(None, self._others)
         if not self._line:
             self._line = self._even_line(outside)
         size = len(self._line)
         # In one column a blank line looks as a record does.
-        if size > 1 and self._line[:1] not in b"\r\n" and not len(marks) % size:
+        if size > 1 and not len(marks) % size:
             count = len(marks) // size
             if marks == self._line * count:
                 return count
-        if b"\r" in marks:
-            marks = marks.replace(b"\r\n", b"\n")
-            if b"\r" in marks:
-                return None
         lengths = list(map(len, marks.split(b"\n")))
-        if not marks.endswith(b"\n") or lengths.count(0) > 1:
-            return None  # the end is unended, or there may be blank lines
+        if lengths.count(0) > 1:
+            return None  # there may be blank lines
         lengths.pop()
         self._find_ragged(lengths)
         return len(lengths)
 
     def _even_line(self, outside: bytes) -> bytes:
-        """What is left of record 0, or of one like it, with the line end that this text has."""
+        """What is left of record 0, or of one like it; b"" if there is none yet."""
         if not self._columns:
             if (first := _FIRST_LINE.search(outside)) is None:
                 return b""
             self._columns = self._cells(first[0])
-        end = b"\r\n" if b"\r\n" in outside else b"\n"
-        return self._delimiter * (self._columns - 1) + end
+        return self._delimiter * (self._columns - 1) + b"\n"
 
     def _cells(self, line: bytes) -> int:
         if self._spaces:
