@@ -96,6 +96,7 @@ class Ingest:
             block_size=min(BLOCK_SIZE, limits.record),
             record_limit=limits.record,
             document_limit=limits.document,
+            column_limit=limits.columns,
         )
         self._upload = Upload(id=self.id, name=clean_name(name), size=size, received=0, lease=0)
         self._version = 1

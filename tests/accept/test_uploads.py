@@ -605,6 +605,18 @@ async def test_a_file_of_short_records_is_taken_whatever_the_record_limit(
     )
 
 
+async def test_a_table_wider_than_the_limit_is_refused_and_one_as_wide_taken(
+    start_node: StartNode,
+) -> None:
+    node = await start_node(column_limit=3)
+    old, (viewer, _) = await shown_on_page(node, 7)
+    path = f"/api/rooms/{ROOM}/document"
+    problem = await node.refusal("PUT", path, 413, "too_large", data=b"a\tb\tc\td\n1\t2\t3\t4\n")
+    assert "3" in problem["detail"]
+    await viewer.sees(old, first_row=601)
+    assert (await node.put(b"a\tb\tc\n1\t2\t3\n"))["columns"] == 3
+
+
 async def test_a_full_storage_refuses_the_upload_and_keeps_what_is_shown(
     start_node: StartNode,
 ) -> None:
