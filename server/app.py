@@ -75,7 +75,7 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
         heartbeat=settings.heartbeat,
         stall_timeout=settings.stall_timeout,
     )
-    app = web.Application(middlewares=[middleware(settings, settings.node)])
+    app = web.Application(middlewares=[middleware(settings)])
     app[SETTINGS], app[BACKEND], app[HUB] = settings, backend, hub
     set_up_templates(app, WEB_ROOT)
     app.cleanup_ctx.append(_run_parts)
@@ -126,14 +126,15 @@ def _add_routes(
     for folder in STATIC:
         app.router.add_static(f"/static/{folder}", WEB_ROOT / folder)
     app.router.add_get("/favicon.svg", _favicon)
-    app.on_response_prepare.append(_let_revalidate)
+    app.on_response_prepare.append(_complete_headers)
 
 
 async def _favicon(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(WEB_ROOT / "favicon.svg")
 
 
-async def _let_revalidate(request: web.Request, response: web.StreamResponse) -> None:
+async def _complete_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Tablecast-Node"] = request.app[SETTINGS].node
     # Modules of two releases must never meet in one page, so browsers ask (and get a short 304).
     if request.path.startswith("/static/"):
         response.headers["Cache-Control"] = "no-cache"

@@ -100,7 +100,6 @@ class ApiDoor:
                 "X-Content-Type-Options": "nosniff",
                 "Cache-Control": "no-store",
                 "ETag": f'"{document.id}-{document.stored}"',
-                "Tablecast-Node": self._settings.node,
             }
         )
         response.content_length = document.stored

@@ -27,8 +27,8 @@ _ADVICE: Final = {
 }
 
 
-def middleware(settings: Settings, node: str) -> Middleware:
-    """Checks the origin of what could do harm, turns errors into answers, names the node."""
+def middleware(settings: Settings) -> Middleware:
+    """Checks the origin of what could do harm, turns errors into answers."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -42,7 +42,6 @@ def middleware(settings: Settings, node: str) -> Middleware:
                 response.headers["Retry-After"] = str(RETRY_AFTER)
         except web.HTTPException as error:
             if error.status < 400:
-                error.headers["Tablecast-Node"] = node
                 raise
             status = HTTPStatus(error.status)
             detail = _ADVICE.get(status) or error.text or status.phrase
@@ -57,8 +56,6 @@ def middleware(settings: Settings, node: str) -> Middleware:
             response = problem(
                 request, status, "Something went wrong inside the server.", "internal", retry=True
             )
-        if not response.prepared:
-            response.headers["Tablecast-Node"] = node
         return response
 
     return answer

@@ -159,6 +159,7 @@ class Ingest:
     async def finish(self) -> Document:
         """No more bytes come: store the rest and make the document complete."""
         self._check()
+        self._check_size()
         blocks = await asyncio.to_thread(self._cutter.finish)
         if blocks:
             await self._put(blocks)
@@ -199,6 +200,14 @@ class Ingest:
             raise self._error
         if self._over:
             raise UploadLost("This upload has ended. Start it again.")
+
+    def _check_size(self) -> None:
+        size = self._upload.size
+        if size is not None and self.received != size:
+            raise UploadLost(
+                f"{self.received:,} bytes of {self._upload.name} came instead of {size:,}: it was "
+                "changed while it was read, or cut off. The table before it is back; send it again."
+            )
 
     async def _put(self, blocks: Sequence[Block] | None) -> None:
         """Queue blocks for the store; raises the store's error instead of waiting for ever."""

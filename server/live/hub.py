@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, web
@@ -41,6 +41,8 @@ HERE_DEBOUNCE: Final = 0.2
 CARE_INTERVAL: Final = 1.0
 # A room's idle life is prolonged this often while anyone watches.
 KEEP_INTERVAL: Final = 3600.0
+# Seconds before a job that failed goes on: a fault that lasts must not fill the log.
+FAULT_PAUSE: Final = 1.0
 CLOSE_PATIENCE: Final = 2.0
 
 
@@ -99,13 +101,15 @@ class Hub:
     # API: viewers
 
     def start(self) -> None:
-        jobs: dict[str, Coroutine[Any, Any, None]] = {
-            "sweep": self._sweep(),
-            "heartbeats": self._beat(),
-            "here": self._say_here(),
-            "care": self._care(),
+        jobs = {
+            "sweep": self._sweep,
+            "heartbeats": self._beat,
+            "here": self._say_here,
+            "care": self._care,
         }
-        self._tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+        self._tasks = [
+            asyncio.create_task(_for_ever(name, job), name=name) for name, job in jobs.items()
+        ]
 
     def admit(self) -> None:
         """Raise `Draining` or `Full` if this node takes no further viewer."""
@@ -310,3 +314,13 @@ async def restore_if_ended(backend: Backend, room: str) -> bool:
         return False
     await backend.append(room, **restore)
     return True
+
+
+async def _for_ever(name: str, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a job that has no end; a fault of ours in it is logged and must not end it."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            log.exception("the hub's job %r failed; it goes on", name)
+        await asyncio.sleep(FAULT_PAUSE)

@@ -686,3 +686,14 @@ async def test_names_are_cleaned_on_both_doors(node: Node) -> None:
     assert (await node.put(OLD, name="../a\nb/c\u202ed.tsv"))["name"] == "cd.tsv"
     await viewer.say("upload", name="x\\y\x07.tsv", size=3)
     await viewer.settles(lambda v: (v.registers.get("upload") or {}).get("name") == "y.tsv")
+
+
+async def test_a_file_that_was_cut_off_while_it_was_read_is_no_document(node: Node) -> None:
+    old, (uploader, other) = await shown_on_page(node, 7)
+    await uploader.begin_upload("cut.tsv", 1_000)
+    await uploader.send_chunks(b"a\tb\n1\t2\n")
+    await uploader.say("upload_end")
+    told = await uploader.expect_error("upload_lost")
+    assert "8 bytes of cut.tsv came instead of 1,000" in told["message"]
+    for viewer in (uploader, other):
+        await viewer.sees(old, first_row=601)
