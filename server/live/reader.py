@@ -25,8 +25,9 @@ from server.live.cache import ByteCache
 THREAD_FROM: Final = 512 * 1024
 # Blocks read ahead at once when a whole document is streamed: a few, so that memory stays flat.
 STREAM_BATCH: Final = 16
-
-
+# Source bytes that are parsed at once when rows are streamed, some blocks' worth: cells in memory
+# take some ten times the bytes that they have in the file.
+STREAM_AT_ONCE: Final = 1024 * 1024
 # Source bytes that are fetched and parsed in one go: memory stays flat however large records are.
 READ_AT_ONCE: Final = 4 * 1024 * 1024
 # A page with more source bytes than this cannot be shown whole anyway, so its cells are shortened
@@ -156,8 +157,12 @@ class Reader:
     def rows(
         self, room: str, document: Document, start: int, count: int
     ) -> AsyncIterator[list[list[str]]]:
-        """Rows `start` (from 1) to `start + count - 1`, as many at a time as fit in memory."""
-        return self._batches(room, document, self._first_record(document, start - 1), count)
+        """Rows `start` (from 1) to `start + count - 1`, a few blocks' worth at a time.
+
+        They leave the cache of blocks to the pages that people look at.
+        """
+        first = self._first_record(document, start - 1)
+        return self._batches(room, document, first, count, at_once=STREAM_AT_ONCE, keep=False)
 
     async def source(self, room: str, document: Document) -> AsyncIterator[bytes]:
         """The document's bytes so far, a few blocks at a time."""
@@ -229,7 +234,14 @@ class Reader:
         raise Missing("A part of this table could not be read.")
 
     async def _batches(
-        self, room: str, document: Document, first: int, count: int
+        self,
+        room: str,
+        document: Document,
+        first: int,
+        count: int,
+        *,
+        at_once: int = READ_AT_ONCE,
+        keep: bool = True,
     ) -> AsyncIterator[list[list[str]]]:
         """Records `first` to `first + count` that there are, some blocks' worth at a time."""
         end = min(first + count, document.records)
@@ -238,8 +250,8 @@ class Reader:
         index = await self._index(room, document)
         numbers = index.blocks_for(first, end - first, document.records)
         while numbers:
-            batch, numbers = self._split(index, document, numbers)
-            sources = await self._sources(room, document.id, batch)
+            batch, numbers = self._split(index, document, numbers, at_once)
+            sources = await self._sources(room, document.id, batch, keep=keep)
             parse = partial(_parse, document.dialect, index, batch, sources, first, end)
             large = sum(map(len, sources)) > THREAD_FROM
             records = await asyncio.to_thread(parse) if large else parse()
@@ -248,9 +260,11 @@ class Reader:
         if first != end:
             raise Missing("A part of this table could not be read.")
 
-    def _split(self, index: Index, document: Document, numbers: range) -> tuple[range, range]:
-        """As many of the blocks as are read at once, at least one, and the others."""
-        limit = index.first_byte(numbers[0]) + READ_AT_ONCE
+    def _split(
+        self, index: Index, document: Document, numbers: range, at_once: int
+    ) -> tuple[range, range]:
+        """As many of the blocks as have `at_once` bytes, at least one, and the others."""
+        limit = index.first_byte(numbers[0]) + at_once
         at = 1
         while at < len(numbers) and self._first_byte(index, document, numbers[at] + 1) <= limit:
             at += 1
@@ -272,7 +286,9 @@ class Reader:
             self.indexes.put(document.id, index, index.nbytes)
         return index
 
-    async def _sources(self, room: str, document_id: str, numbers: Sequence[int]) -> list[bytes]:
+    async def _sources(
+        self, room: str, document_id: str, numbers: Sequence[int], *, keep: bool = True
+    ) -> list[bytes]:
         found = {number: self.blocks.get((document_id, number)) for number in numbers}
         wanted = [number for number, source in found.items() if source is None]
         if wanted:
@@ -280,7 +296,8 @@ class Reader:
             for number, data in zip(wanted, stored, strict=True):
                 source = decompress(data, record_limit=self._record_limit)
                 found[number] = source
-                self.blocks.put((document_id, number), source, len(source))
+                if keep:
+                    self.blocks.put((document_id, number), source, len(source))
         return [source for source in found.values() if source is not None]
 
 
