@@ -18,6 +18,7 @@ from server.accept.api import ApiDoor
 from server.accept.health import HealthDoor
 from server.accept.metrics import MetricsDoor
 from server.accept.problems import middleware
+from server.accept.rows import RowsDoor
 from server.accept.site import SiteDoor, set_up_templates
 from server.accept.socket import SocketDoor
 from server.fanout.backend import Backend
@@ -102,6 +103,7 @@ def _add_routes(
     node = settings.node
     site = SiteDoor(backend, reader, settings, node, WEB_ROOT)
     api = ApiDoor(backend, reader, settings)
+    rows = RowsDoor(backend, reader, settings, api.get_page)
     socket = SocketDoor(hub, backend, reader, settings, node)
     health = HealthDoor(backend, hub)
     app.add_routes(
@@ -114,7 +116,11 @@ def _add_routes(
             web.get("/api/rooms/{uuid}", api.get_room),
             web.put("/api/rooms/{uuid}/document", api.put_document),
             web.get("/api/rooms/{uuid}/document", api.get_document),
-            web.get("/api/rooms/{uuid}/pages/{page_no}", api.get_page),
+            web.get("/api/rooms/{uuid}/rows", rows.rows),
+            web.get("/api/rooms/{uuid}/rows.{extension}", rows.rows),
+            # “1.5” is no page in a format, but a wrong number.
+            web.get("/api/rooms/{uuid}/pages/{page_no}.{extension:[a-z][a-z0-9]*}", rows.page),
+            web.get("/api/rooms/{uuid}/pages/{page_no}", rows.page),
             web.put("/api/rooms/{uuid}/page", api.put_page),
             web.get("/api/rooms/{uuid}/rows/{row}/cells/{column}", api.get_cell),
             web.get("/healthz", health.alive),

@@ -70,12 +70,16 @@ def unique_names(header: Sequence[str], width: int) -> list[str]:
     names: list[str] = []
     taken = set(header[:width])
     used: set[str] = set()
+    # Where to go on counting: 16,384 columns of one name would take minutes otherwise.
+    counts: dict[str, int] = {}
     for number in range(width):
         name = header[number] if number < len(header) and header[number] else f"column_{number + 1}"
-        candidate, count = name, 1
+        count = counts.get(name, 1)
+        candidate = name if count == 1 else f"{name}_{count}"
         while candidate in used or (count > 1 and candidate in taken):
             count += 1
             candidate = f"{name}_{count}"
+        counts[name] = count
         used.add(candidate)
         names.append(candidate)
     return names
@@ -144,7 +148,7 @@ class _NdJson:
 
     def __init__(self, header: Sequence[str]) -> None:
         self._header = header
-        self._names: dict[int, list[str]] = {}
+        self._names = unique_names(header, len(header))
 
     def begin(self) -> bytes:
         return b""
@@ -159,7 +163,7 @@ class _NdJson:
         return b""
 
     def _names_of(self, width: int) -> list[str]:
-        names = self._names.get(width)
-        if names is None:
-            names = self._names[width] = unique_names(self._header, width)
-        return names
+        """At least `width` names; further ones never change those before them."""
+        if width > len(self._names):
+            self._names = unique_names(self._header, max(width, 2 * len(self._names)))
+        return self._names
