@@ -10,6 +10,7 @@ export class Notices {
   /** @type {HTMLElement} */
   #line;
   #timer = 0;
+  #about = "";
 
   /** @param {HTMLElement} [line] */
   constructor(line = need("#notice", HTMLElement)) {
@@ -19,12 +20,13 @@ export class Notices {
   // API
 
   /**
-   * Stays until it is dismissed or something newer is said.
+   * Stays until it is dismissed, something newer is said, or what it is `about` is over.
    * @param {string} text
-   * @param {{tone?: Tone, action?: Action}} [options]
+   * @param {{tone?: Tone, action?: Action, about?: string}} [options]
    */
-  say(text, { tone = "bad", action } = {}) {
+  say(text, { tone = "bad", action, about = "" } = {}) {
     clearTimeout(this.#timer);
+    this.#about = about;
     const dismiss = make("button", { type: "button", class: "square", "data-action": "dismiss", "aria-label": "Dismiss", title: "Dismiss" }, "✕");
     dismiss.addEventListener("click", () => this.clear());
     this.#line.className = `line ${tone}`;
@@ -51,7 +53,16 @@ export class Notices {
     this.#timer = window.setTimeout(() => this.clear(), NOTE_MS);
   }
 
+  /**
+   * What is said about this is not true any more.
+   * @param {string} about
+   */
+  over(about) {
+    if (this.#about === about) this.clear();
+  }
+
   clear() {
+    this.#about = "";
     clearTimeout(this.#timer);
     this.#line.hidden = true;
     this.#line.replaceChildren();

@@ -97,6 +97,11 @@ export class Pager {
   turn(pageNo) {
     const target = Math.min(this.pages, Math.max(1, pageNo));
     if (target === (this.#wanted ?? this.page)) return this.#show();
+    if (this.#session.phase !== "live") {
+      // Done later, it would move everyone when nobody expects it.
+      this.#notices.say("There is no connection now, so the page was not turned.", { tone: "warn", about: "page" });
+      return this.#show();
+    }
     this.#wanted = target;
     this.#unsent = true;
     this.#flush();

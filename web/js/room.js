@@ -36,6 +36,8 @@ export class RoomPage {
   #pager;
   /** @type {string} the upload that this browser sent last */
   #own = "";
+  /** @type {string} the table that stayed when an upload failed */
+  #failed = "";
   #announceTimer = 0;
 
   /** @param {Session} session */
@@ -66,9 +68,12 @@ export class RoomPage {
     this.#reader.start();
     this.#pager.start();
     this.#startDrop();
-    session.on("page", () => this.#showPage(true));
+    session.on("page", () => {
+      this.#notices.over("page");
+      this.#showPage(true);
+    });
     session.on("registers", ({ before, now }) => this.#changed(before, now));
-    session.on("error", (error) => this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad" }));
+    session.on("error", (error) => this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad", about: error.about ?? "" }));
     session.on("acknowledged", (uploader) => (this.#own = uploader.id));
     session.on("uploaded", ({ uploader, outcome }) => this.#uploaded(uploader, outcome));
     this.#own = session.uploader?.id ?? session.lastUpload?.uploader.id ?? "";
@@ -114,13 +119,16 @@ export class RoomPage {
     // The page of a new document follows in its own message; the old table stays until then, unless
     // there is no document any more.
     if (!now.document && this.#view.page) this.#showPage(false);
+    const another = now.upload ?? now.document;
+    if (another && another.id !== this.#failed) this.#notices.over("upload");
     if (!before.upload || before.upload.id === now.upload?.id) return;
     const { id, name } = before.upload;
     if (id === this.#own) return;
     if (now.document?.id === id) {
       if (now.document.complete) this.#notices.note(`“${name}” has arrived: ${number(now.document.rows)} rows, version ${number(now.document.version)}.`);
     } else {
-      this.#notices.say(`“${name}” did not arrive whole: whoever sent it stopped or lost the connection. ${kept(now.document)}`, { tone: "warn" });
+      this.#failed = now.document?.id ?? "";
+      this.#notices.say(`“${name}” was not taken: it is no table, or whoever sent it stopped. ${kept(now.document)}`, { tone: "warn", about: "upload" });
     }
   }
 

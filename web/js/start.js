@@ -9,6 +9,18 @@ import { ThemeSwitch } from "./theme-switch.js";
 
 const FIRST_ANSWER_MS = 20_000;
 
+/** An upload's end that says whether the same file may be taken later. */
+class Failure extends Error {
+  /**
+   * @param {string} message
+   * @param {boolean} retry
+   */
+  constructor(message, retry) {
+    super(message);
+    this.retry = retry;
+  }
+}
+
 class StartPage {
   #drop = need("#drop", HTMLElement);
   #title = need("#drop-title", HTMLElement);
@@ -60,12 +72,12 @@ class StartPage {
     } catch (error) {
       session?.uploader?.cancel();
       session?.close();
-      this.#failed(reason(error), file);
+      this.#failed(reason(error), error instanceof Failure && !error.retry ? undefined : file);
     }
   }
 
   /**
-   * Connect, begin the upload, and wait for the server's first answer to it.
+   * Connect, begin the upload, and wait until there is a first page to show (or why there is none).
    * @param {Session} session
    * @param {File} file
    * @returns {Promise<void>}
@@ -79,16 +91,17 @@ class StartPage {
       };
       // The state is the last thing a new viewer of an empty room is told before it may speak.
       let begun = false;
-      session.on("registers", () => {
+      session.on("registers", ({ now }) => {
+        if (begun && session.uploader && now.document?.id === session.uploader.id) settle(resolve);
         if (begun) return;
         begun = true;
         const problem = objection(file, session.limits?.document_bytes);
-        if (problem) settle(() => reject(new Error(problem)));
+        if (problem) settle(() => reject(new Failure(problem, false)));
         else if (!session.upload(file)) settle(() => reject(new Error("The connection was lost.")));
       });
-      session.on("acknowledged", () => settle(resolve));
       session.on("uploaded", ({ outcome }) => {
-        if (outcome.kind === "failed") settle(() => reject(new Error(outcome.message)));
+        if (outcome.kind === "failed") settle(() => reject(new Failure(outcome.message, outcome.retry)));
+        else if (outcome.kind === "done") settle(resolve);
       });
       session.on("degraded", (degraded) => {
         if (degraded) settle(() => reject(new Error("The server cannot reach its storage. Nothing was sent; try again in a moment.")));
@@ -105,7 +118,7 @@ class StartPage {
     if (!response.ok) throw new Error(`The room's page could not be loaded (${response.status}).`);
     const html = await response.text();
     const ended = session.lastUpload?.outcome;
-    if (ended?.kind === "failed") throw new Error(ended.message);
+    if (ended?.kind === "failed") throw new Failure(ended.message, ended.retry);
     const page = new DOMParser().parseFromString(html, "text/html");
     this.#listening.abort();
     document.body.replaceWith(document.adoptNode(page.body));
