@@ -1,20 +1,23 @@
 #!lua flags=allow-oom
 -- The only writer of registers and chat. Checks first, writes after.
 --
--- KEYS  room, chat, request
+-- KEYS  room, chat, request, and with blocks: the blocks and the index of their document
 -- ARGV  1 channel, 2 epoch to use if one is minted, 3 and 4 the epoch and revision the caller knows,
 --       5 life of the room in ms, 6 life of the request id in ms, 7 messages kept,
 --       8 JSON of the registers, 9 JSON of the fields, 10 JSON of the chat message or "null",
 --       11 "1" to do nothing unless the revision went back,
---       12 how many guards, 13 how many hash fields to set, then per guard: field, value,
---       then per hash field: name, value, then the names of the hash fields to delete.
--- Returns {"done" | "again" | "conflict" | "kept", epoch, revision}.
+--       12 how many guards, 13 how many hash fields to set, 14 how many blocks,
+--       then per guard: field, value, then per hash field: name, value,
+--       then per block: number, offset of its entry in the index, entry, data,
+--       then the names of the hash fields to delete.
+-- Returns {"done" | "again" | "conflict" | "kept" | "missing", epoch, revision}.
 --
+-- With blocks it is run without the flag, for then it must not go past the limit of memory.
 -- JSON is only joined, never decoded: a Lua table cannot tell [] from {}.
 
 local room, chat, request = KEYS[1], KEYS[2], KEYS[3]
-local guards, sets = tonumber(ARGV[12]), tonumber(ARGV[13])
-local at = 14
+local guards, sets, blocks = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local at = 15
 
 local before = redis.call('GET', request)
 if before then
@@ -27,6 +30,10 @@ for _ = 1, guards do
     return {'conflict', '', '0'}
   end
   at = at + 2
+end
+
+if blocks > 0 and (redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[5]) == 0) then
+  return {'missing', '', '0'}
 end
 
 local epoch = redis.call('HGET', room, 'epoch')
@@ -48,6 +55,15 @@ rev = string.format('%.0f', redis.call('HINCRBY', room, 'rev', 1))
 for _ = 1, sets do
   redis.call('HSET', room, ARGV[at], ARGV[at + 1])
   at = at + 2
+end
+for _ = 1, blocks do
+  redis.call('SETRANGE', KEYS[5], ARGV[at + 1], ARGV[at + 2])
+  redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 3])
+  at = at + 4
+end
+if blocks > 0 then
+  redis.call('PEXPIRE', KEYS[4], ARGV[5])
+  redis.call('PEXPIRE', KEYS[5], ARGV[5])
 end
 while ARGV[at] do
   redis.call('HDEL', room, ARGV[at])

@@ -1,8 +1,8 @@
 """What the rest of Tablecast may ask of a backend, and what a backend promises.
 
 A *room* is a few last-write-wins registers and a chat under one revision; a *document* is numbered
-blocks of bytes that never change. Two backends keep these promises, and one contract suite
-(tests/fanout/) holds both to them:
+blocks of bytes that never change, but for the last one, which may grow. Two backends keep these
+promises, and one contract suite (tests/fanout/) holds both to them:
 
 1. A change that `append` returned for is in the room for every node, or lost together with the
    epoch (then all nodes get a snapshot with a new epoch). `append` applies a request id once.
@@ -72,6 +72,14 @@ class StoredBlock:
     entry: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Blocks of `document` that a change brings along: new ones, or a longer last one."""
+
+    document: str
+    blocks: Sequence[StoredBlock]
+
+
 class Receiver(Protocol):
     """What a backend calls on this node (live.Hub). Both return at once and never raise."""
 
@@ -110,6 +118,7 @@ class Backend(Protocol):
         fields: Mapping[str, str] | None = None,
         expect: Mapping[str, str] | None = None,
         request: str | None = None,
+        growth: Growth | None = None,
     ) -> Change:
         """Raise the room's revision by one and set registers, plain fields and a chat message.
 
@@ -117,6 +126,10 @@ class Backend(Protocol):
         mismatch `Conflict` is raised and nothing changed. A `request` id that was applied before
         (within the last minutes) changes nothing and returns its first epoch and revision, whatever
         `expect` says: the guards held when it was applied.
+
+        The blocks of `growth` are stored in the same step, or nothing is: `Missing` where no block
+        of that document is there, `StorageFull` where there is no room. The document then lives as
+        long as the room.
         Every change of registers and chat of every room goes through here.
         """
 

@@ -5,14 +5,19 @@ that later guards compare, and the guards (`expect`) under which the change stil
 Where a guard no longer holds, `append` raises `Conflict` and the room stays as it is. So whatever a
 node does late (progress, completion, giving up) can never touch a newer upload's document.
 
-    fields: document_id    id in register `document`
-            upload_id      id in register `upload`
-            upload_lease   lease in register `upload`
+    fields: document_id     id in register `document`
+            document_stamp  another one with every change of a complete document (`revise`)
+            upload_id       id in register `upload`
+            upload_lease    lease in register `upload`
+
+A room keeps its last complete documents, its *versions*, in register `versions`, the newest first.
+The one that is shown may have grown since it was put there; `versions` looks at `document` first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from server.errors import NoDocument, PageOutOfRange, UploadInProgress
@@ -20,6 +25,7 @@ from server.fanout.backend import JSON, Snapshot
 
 LEASE_MS = 30_000  # an uploader's node that is silent for this long has given up
 PAGE_SIZE = 100
+VERSIONS_KEPT = 3  # complete documents that a room can show again
 
 Register = Mapping[str, JSON]
 
@@ -48,7 +54,7 @@ def begin_upload(
     """
     registers = snapshot.registers
     document, page = registers.get("document"), registers.get("page")
-    change = Arguments(set={}, fields={}, expect={"upload_id": ""})
+    change = Arguments(set={}, fields={}, expect=_unchanged(snapshot))
     running = registers.get("upload")
     if running is not None:
         if now_ms <= running["lease"]:
@@ -57,6 +63,7 @@ def begin_upload(
                 "Wait until it is complete, then send yours."
             )
         change = _give_up(running, announced=_id(document) == running["id"])
+        change["expect"] |= {**_unchanged(snapshot), "upload_id": running["id"]}
         change["expect"]["upload_lease"] = str(running["lease"])
         document = change["set"].get("document", document)
         page = change["set"].get("page", page)
@@ -71,6 +78,9 @@ def begin_upload(
     }
     change["set"]["upload"] = upload
     change["fields"] |= _upload_fields(upload)
+    kept = versions(snapshot)
+    if kept != registers.get("versions", []):
+        change["set"]["versions"] = kept
     return change
 
 
@@ -119,8 +129,13 @@ def complete(
     *,
     announced: bool,
     page_size: int = PAGE_SIZE,
+    versions: Sequence[Register] | None = None,
 ) -> Arguments:
-    """All of the document is stored. Turns to its first page if it was never announced."""
+    """All of the document is stored. Turns to its first page if it was never announced.
+
+    `versions`: those of the room when the upload began, or at any time since (`versions`). The new
+    one joins them; `fallen` tells which of them is kept no longer.
+    """
     change = Arguments(
         set={"document": document, "upload": None},
         fields={"document_id": document["id"], "upload_id": "", "upload_lease": ""},
@@ -128,6 +143,8 @@ def complete(
     )
     if not announced:
         change["set"]["page"] = _first_page(document, page_size)
+    if versions is not None:
+        change["set"]["versions"] = _newest([document, *versions])
     return change
 
 
@@ -149,6 +166,70 @@ def restore(snapshot: Snapshot, now_ms: int) -> Arguments | None:
     change = _give_up(upload, announced=announced)
     change["expect"]["upload_lease"] = str(upload["lease"])
     return change
+
+
+def revise(snapshot: Snapshot, document: Register) -> Arguments:
+    """The complete document that is shown gets another register: more rows, another dialect.
+
+    Holds only if nothing else has changed the document since `snapshot`. Raises `NoDocument`,
+    `UploadInProgress`.
+    """
+    if _id(snapshot.registers.get("document")) != document["id"]:
+        raise NoDocument("Another table is shown in this room by now. Look again.")
+    _refuse_during_upload(snapshot)
+    return Arguments(
+        set={"document": document},
+        fields={"document_stamp": secrets.token_hex(8)},
+        expect=_unchanged(snapshot),
+    )
+
+
+def versions(snapshot: Snapshot) -> list[Register]:
+    """The complete documents that the room can show, the newest first, each as it is now."""
+    registers = snapshot.registers
+    document = registers.get("document")
+    if document is not None and not document["complete"]:
+        document = (registers.get("upload") or {}).get("previous")
+    return _newest([document] * (document is not None) + list(registers.get("versions") or []))
+
+
+def next_version(snapshot: Snapshot) -> int:
+    """The version that the next document of this room is."""
+    return max((document["version"] for document in versions(snapshot)), default=0) + 1
+
+
+def fallen(before: Sequence[Register], change: Arguments) -> list[str]:
+    """The ids of those versions that the room keeps no longer after `change`."""
+    kept = {document["id"] for document in change["set"].get("versions", before)}
+    return [document["id"] for document in before if document["id"] not in kept]
+
+
+def kept_documents(registers: Mapping[str, JSON]) -> list[str]:
+    """The ids of all complete documents that a room can come to show, whatever happens next."""
+    upload = registers.get("upload") or {}
+    shown = (registers.get("document"), upload.get("previous"))
+    documents = [*filter(None, shown), *(registers.get("versions") or [])]
+    return list({document["id"]: None for document in documents if document["complete"]})
+
+
+def show_version(snapshot: Snapshot, version: int) -> Arguments | None:
+    """Everyone sees this version, from its first page; None if it is shown already.
+
+    The others stay. Raises `NoDocument`, `UploadInProgress`.
+    """
+    _refuse_during_upload(snapshot)
+    kept = versions(snapshot)
+    document = next((each for each in kept if each["version"] == version), None)
+    if document is None:
+        raise NoDocument(_no_such_version(version, [each["version"] for each in kept]))
+    if document["id"] == _id(snapshot.registers.get("document")):
+        return None
+    size = (snapshot.registers.get("page") or {}).get("size", PAGE_SIZE)
+    return Arguments(
+        set={"document": document, "page": _first_page(document, size), "versions": kept},
+        fields={"document_id": document["id"], "document_stamp": secrets.token_hex(8)},
+        expect=_unchanged(snapshot),
+    )
 
 
 def turn_page(snapshot: Snapshot, page_no: int) -> Arguments:
@@ -177,6 +258,37 @@ def page_count(rows: int, size: int) -> int:
 
 
 # Internal
+
+
+def _unchanged(snapshot: Snapshot) -> dict[str, str]:
+    """Guards: the same document, as it is, and no upload."""
+    now = {name: snapshot.fields.get(name, "") for name in ("document_id", "document_stamp")}
+    return {**now, "upload_id": ""}
+
+
+def _refuse_during_upload(snapshot: Snapshot) -> None:
+    upload = snapshot.registers.get("upload")
+    if upload is not None:
+        raise UploadInProgress(
+            f"“{upload['name']}” is just arriving in this room. Wait until it is complete."
+        )
+
+
+def _newest(documents: Sequence[Register]) -> list[Register]:
+    """The versions that are kept of these; of two with one id the first counts."""
+    by_id: dict[str, Register] = {}
+    for document in documents:
+        by_id.setdefault(document["id"], document)
+    order = sorted(by_id.values(), key=lambda document: -document["version"])
+    return order[:VERSIONS_KEPT]
+
+
+def _no_such_version(version: int, known: list[int]) -> str:
+    if not known:
+        return "There is no table in this room yet. Drop a file to show one."
+    *first, last = map(str, sorted(known))
+    there = f"versions {', '.join(first)} and {last}" if first else f"only version {last}"
+    return f"There is no version {version} to go back to: this room has {there}."
 
 
 def _give_up(upload: Register, *, announced: bool) -> Arguments:

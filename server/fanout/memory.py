@@ -18,7 +18,16 @@ from dataclasses import dataclass, field
 import msgspec
 
 from server.errors import Conflict, Missing, StorageFull, Unavailable
-from server.fanout.backend import JSON, Change, Event, Here, Receiver, Snapshot, StoredBlock
+from server.fanout.backend import (
+    JSON,
+    Change,
+    Event,
+    Growth,
+    Here,
+    Receiver,
+    Snapshot,
+    StoredBlock,
+)
 from server.fanout.replica import Replica
 
 ENTRY_BYTES = 16  # one block's entry in a document's index
@@ -137,6 +146,7 @@ class MemoryBackend:
         fields: Mapping[str, str] | None = None,
         expect: Mapping[str, str] | None = None,
         request: str | None = None,
+        growth: Growth | None = None,
     ) -> Change:
         here = self._store.room(room)
         now = time.monotonic()
@@ -150,6 +160,12 @@ class MemoryBackend:
         for name, value in (expect or {}).items():
             if here.state.fields.get(name, "") != value:
                 raise Conflict("The room changed in between; nothing was changed. Look again.")
+        if growth is not None and growth.blocks:
+            known = self._document(room, growth.document)
+            if not known.blocks:
+                raise _missing()
+            self._grow(known, growth.blocks)
+            known.expires = now + self._room_life
         change = Change(
             epoch=here.state.epoch or secrets.token_hex(8),
             rev=here.state.rev + 1,
@@ -201,26 +217,7 @@ class MemoryBackend:
         known = self._document(room, document)
         if here.documents.get(document) is not known:
             self._store.forget_document(here, document)
-        grown = 0
-        index_end = len(known.index)
-        new: dict[int, int] = {}
-        for block in blocks:
-            before = new.get(block.number, len(known.blocks.get(block.number, b"")))
-            grown += len(block.data) - before
-            new[block.number] = len(block.data)
-            index_end = max(index_end, (block.number + 1) * ENTRY_BYTES)
-        grown += index_end - len(known.index)
-        if grown > 0 and self._store.stored + grown > self._store.storage_limit:
-            raise StorageFull(
-                f"The server has no room for more: {self._store.storage_limit:,} bytes are its "
-                "limit. What the room had is kept; try again later."
-            )
-        known.index.extend(bytes(index_end - len(known.index)))
-        for block in blocks:
-            known.blocks[block.number] = bytes(block.data)
-            start = block.number * ENTRY_BYTES
-            known.index[start : start + ENTRY_BYTES] = block.entry
-        self._store.stored += grown
+        self._grow(known, blocks)
         known.expires = time.monotonic() + self._incomplete_life
         here.documents[document] = known
 
@@ -229,7 +226,7 @@ class MemoryBackend:
         try:
             return [known.blocks[number] for number in numbers]
         except KeyError:
-            raise Missing("A part of this table is gone; the room shows what there is.") from None
+            raise _missing() from None
 
     async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
         return bytes(self._document(room, document).index[first_block * ENTRY_BYTES :])
@@ -267,6 +264,29 @@ class MemoryBackend:
         if known is None or known.expires <= time.monotonic():
             return _Document()
         return known
+
+    def _grow(self, known: _Document, blocks: Sequence[StoredBlock]) -> None:
+        """Put blocks into a document. Raises `StorageFull`, and then nothing is changed."""
+        grown = 0
+        index_end = len(known.index)
+        new: dict[int, int] = {}
+        for block in blocks:
+            before = new.get(block.number, len(known.blocks.get(block.number, b"")))
+            grown += len(block.data) - before
+            new[block.number] = len(block.data)
+            index_end = max(index_end, (block.number + 1) * ENTRY_BYTES)
+        grown += index_end - len(known.index)
+        if grown > 0 and self._store.stored + grown > self._store.storage_limit:
+            raise StorageFull(
+                f"The server has no room for more: {self._store.storage_limit:,} bytes are its "
+                "limit. What the room had is kept; try again later."
+            )
+        known.index.extend(bytes(index_end - len(known.index)))
+        for block in blocks:
+            known.blocks[block.number] = bytes(block.data)
+            start = block.number * ENTRY_BYTES
+            known.index[start : start + ENTRY_BYTES] = block.entry
+        self._store.stored += grown
 
     def _tell(self, here: _Room, room: str, event: Event) -> None:
         for follower in here.followers:
@@ -312,6 +332,10 @@ class MemoryBackend:
                 queue.append(name)
             else:
                 del self._store.rooms[name]
+
+
+def _missing() -> Missing:
+    return Missing("A part of this table is gone; the room shows what there is.")
 
 
 _EPOCH_MS = int((time.time() - time.monotonic()) * 1000)  # wall clock jumps do not move leases

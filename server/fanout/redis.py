@@ -32,7 +32,7 @@ from redis.exceptions import (
 )
 
 from server.errors import Conflict, Missing, StorageFull, Unavailable
-from server.fanout.backend import JSON, Change, Receiver, Snapshot, StoredBlock
+from server.fanout.backend import JSON, Change, Growth, Receiver, Snapshot, StoredBlock
 from server.fanout.bus import Bus, Link, Timing
 from server.fanout.keys import Keys
 from server.fanout.replica import CHAT_KEPT
@@ -99,6 +99,7 @@ class RedisBackend:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._append = _Script("append.lua", shebang)
+        self._grow = _Script("append.lua", shebang, allow_oom=False)
         self._present = _Script("present.lua", shebang)
         make = connect or (lambda retry: _client(url, retry))
         retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2)
@@ -148,6 +149,7 @@ class RedisBackend:
         fields: Mapping[str, str] | None = None,
         expect: Mapping[str, str] | None = None,
         request: str | None = None,
+        growth: Growth | None = None,
     ) -> Change:
         # Through JSON: the change that is returned is the one that other nodes will read.
         registers = {name: msgspec.json.encode(value) for name, value in (set or {}).items()}
@@ -161,9 +163,12 @@ class RedisBackend:
             expect or {},
             request or secrets.token_hex(8),
             self._bus.known(room),
+            growth=growth if growth is not None and growth.blocks else None,
         )
         if outcome == b"conflict":
             raise Conflict("The room changed in between; nothing was changed. Look again.")
+        if outcome == b"missing":
+            raise _missing()
         return Change(
             epoch=epoch.decode(),
             rev=int(rev),
@@ -217,7 +222,7 @@ class RedisBackend:
                 self._keys.blocks(room, document), [str(number) for number in numbers]
             )
         if any(block is None for block in found):
-            raise Missing("A part of this table is gone; the room shows what there is.")
+            raise _missing()
         return found
 
     async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
@@ -310,8 +315,10 @@ class RedisBackend:
         known: tuple[str, int],
         *,
         only_if_went_back: bool = False,
+        growth: Growth | None = None,
     ) -> tuple[bytes, bytes, bytes]:
         """Run append.lua: (outcome, epoch, revision)."""
+        blocks = growth.blocks if growth is not None else ()
         stored = {f"r:{name}": value for name, value in registers.items()}
         stored |= {f"f:{name}": text.encode() for name, text in fields.items()}
         present = {name: value for name, value in stored.items() if value not in (b"null", b"")}
@@ -331,19 +338,29 @@ class RedisBackend:
             "1" if only_if_went_back else "0",
             len(expect),
             len(present),
+            len(blocks),
         ]
         for name, value in expect.items():
             arguments += (f"f:{name}", value)
         for name, stored_value in present.items():
             arguments += (name, stored_value)
+        for block in blocks:
+            arguments += (block.number, block.number * ENTRY_BYTES, block.entry, block.data)
         arguments += (name for name in stored if name not in present)
-        keys = (
+        keys = [
             self._keys.room(room),
             self._keys.chat(room),
             self._keys.request(room, request),
-        )
+        ]
+        script = self._append
+        if growth is not None:
+            script = self._grow
+            keys += (
+                self._keys.blocks(room, growth.document),
+                self._keys.index(room, growth.document),
+            )
         async with self._asking():
-            outcome, epoch, rev = await self._append.run(self._redis, keys, arguments)
+            outcome, epoch, rev = await script.run(self._redis, keys, arguments)
         return outcome, epoch, rev
 
     async def _count(self, rooms: Sequence[str], counts: Mapping[str, int]) -> list[int]:
@@ -419,9 +436,14 @@ class RedisBackend:
 class _Script:
     """A Lua script that is sent by its digest, and whole where Redis does not know it yet."""
 
-    def __init__(self, file: str, shebang: bool) -> None:
+    def __init__(self, file: str, shebang: bool, *, allow_oom: bool = True) -> None:
+        """`allow_oom` False: Redis refuses to run it beyond its limit of memory."""
         text = importlib.resources.files("server.fanout").joinpath(file).read_text("utf-8")
-        self.text = text if shebang else text.partition("\n")[2]
+        first, _, rest = text.partition("\n")
+        if not shebang:
+            self.text = rest
+        else:
+            self.text = text if allow_oom else first.partition(" ")[0] + "\n" + rest
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -446,6 +468,10 @@ def _client(url: str, retry: Retry) -> Redis:
         url, max_connections=CONNECTIONS, timeout=PATIENCE, **options
     )
     return Redis.from_pool(pool)
+
+
+def _missing() -> Missing:
+    return Missing("A part of this table is gone; the room shows what there is.")
 
 
 def _unavailable() -> Unavailable:

@@ -35,9 +35,15 @@ class Room:
 
     async def show(self, id: str, rows: int = 1000) -> Snapshot:
         """A complete document, as if uploaded long ago."""
-        state = await self.do(begin(await self.now(), id, now_ms=0))
+        before = await self.now()
+        state = await self.do(begin(before, id, now_ms=0))
         return await self.do(
-            changes.complete(state.registers["upload"], document(id, rows), announced=False)
+            changes.complete(
+                state.registers["upload"],
+                document(id, rows, version=changes.next_version(before)),
+                announced=False,
+                versions=changes.versions(before),
+            )
         )
 
 
@@ -49,8 +55,14 @@ async def room() -> AsyncIterator[Room]:
     await backend.close()
 
 
-def document(id: str, rows: int = 1000, complete: bool = True) -> dict[str, Any]:
-    return {"id": id, "name": f"{id}.tsv", "rows": rows, "complete": complete}
+def document(id: str, rows: int = 1000, complete: bool = True, version: int = 1) -> dict[str, Any]:
+    return {
+        "id": id,
+        "version": version,
+        "name": f"{id}.tsv",
+        "rows": rows,
+        "complete": complete,
+    }
 
 
 def page(id: str, offset: int = 0, size: int = 100) -> dict[str, Any]:
@@ -116,7 +128,11 @@ async def test_an_upload_shows_its_first_page_before_it_is_complete(room: Room) 
     state = await room.do(
         changes.complete(state.registers["upload"], document("new", 200), announced=True)
     )
-    assert state.registers == {"document": document("new", 200), "page": page("new")}
+    assert state.registers == {
+        "document": document("new", 200),
+        "page": page("new"),
+        "versions": [document("old")],
+    }
     assert state.fields == {"document_id": "new"}
 
 
@@ -165,7 +181,11 @@ async def test_page_turns_made_before_the_announcement_survive_a_failed_upload(
     state = await room.do(begin(await room.now(), "new"))
     await room.do(changes.turn_page(state, 7))
     after = await room.do(changes.abort(state.registers["upload"], announced=False))
-    assert after.registers == {"document": document("old"), "page": page("old", 600)}
+    assert after.registers == {
+        "document": document("old"),
+        "page": page("old", 600),
+        "versions": [document("old")],
+    }
     assert after.fields == {"document_id": "old"}
 
 
@@ -294,3 +314,184 @@ async def test_a_page_turned_while_another_table_came_is_refused(room: Room) -> 
     await room.show("new")
     with pytest.raises(Conflict):
         await room.do(changes.turn_page(state, 2))
+
+
+# A complete document grows
+
+
+def grown(state: Snapshot, rows: int) -> changes.Arguments:
+    now = state.registers["document"]
+    return changes.revise(state, {**now, "rows": now["rows"] + rows})
+
+
+async def test_rows_that_are_added_are_counted_once(room: Room) -> None:
+    await room.show("d", rows=10)
+    state = await room.do(grown(await room.now(), 5))
+    assert state.registers["document"]["rows"] == 15
+    first, second = grown(state, 1), grown(state, 2)
+    await room.do(first)
+    with pytest.raises(Conflict):
+        await room.do(second)
+    state = await room.do(grown(await room.now(), 2))
+    assert state.registers["document"]["rows"] == 18
+    assert state.registers["page"] == page("d")
+
+
+async def test_no_row_is_added_while_an_upload_runs(room: Room) -> None:
+    state = await room.show("d")
+    late = grown(state, 1)
+    begun = await room.do(begin(state, "new"))
+    with pytest.raises(Conflict):
+        await room.do(late)
+    with pytest.raises(UploadInProgress, match=r"new\.tsv"):
+        grown(begun, 1)
+
+
+async def test_no_row_is_added_to_a_table_that_was_replaced(room: Room) -> None:
+    state = await room.show("d")
+    late = grown(state, 1)
+    after = await room.show("new")
+    with pytest.raises(Conflict):
+        await room.do(late)
+    with pytest.raises(NoDocument):
+        changes.revise(after, document("d", 1001))
+
+
+async def test_rows_added_while_an_upload_was_about_to_begin_come_back_with_the_table(
+    room: Room,
+) -> None:
+    state = await room.show("d", rows=10)
+    early = begin(state, "new")
+    await room.do(grown(state, 5))
+    with pytest.raises(Conflict):
+        await room.do(early)
+    begun = await room.do(begin(await room.now(), "new"))
+    assert begun.registers["upload"]["previous"]["rows"] == 15
+    assert begun.registers["versions"][0]["rows"] == 15
+    after = await room.do(changes.abort(begun.registers["upload"]))
+    assert after.registers["document"]["rows"] == 15
+
+
+async def test_an_upload_that_takes_a_dead_ones_place_keeps_the_rows_added_before(
+    room: Room,
+) -> None:
+    await room.show("d", rows=10)
+    state = await room.do(grown(await room.now(), 5))
+    state = await room.do(begin(state, "silent"))
+    silent = state.registers["upload"]
+    state = await room.do(
+        changes.announce(silent, document("silent", complete=False), received=1, now_ms=NOW)
+    )
+    state = await room.do(begin(state, "second", now_ms=NOW + 2 * LEASE))
+    assert state.registers["upload"]["previous"]["rows"] == 15
+    assert [each["id"] for each in state.registers["versions"]] == ["d"]
+
+
+# Versions
+
+
+def ids(state: Snapshot) -> list[str]:
+    return [each["id"] for each in state.registers["versions"]]
+
+
+async def test_the_last_three_tables_stay_and_the_fourth_falls_out(room: Room) -> None:
+    for id in ("a", "b", "c"):
+        state = await room.show(id)
+    assert ids(state) == ["c", "b", "a"]
+    before = await room.now()
+    begun = await room.do(begin(before, "d"))
+    assert ids(begun) == ["c", "b", "a"]
+    known = changes.versions(before)
+    done = changes.complete(
+        begun.registers["upload"], document("d", version=4), announced=False, versions=known
+    )
+    assert changes.fallen(known, done) == ["a"]
+    state = await room.do(done)
+    assert ids(state) == ["d", "c", "b"]
+    assert changes.next_version(state) == 5
+
+
+async def test_going_back_shows_the_first_page_and_loses_nothing(room: Room) -> None:
+    for id in ("a", "b", "c"):
+        await room.show(id)
+    state = await room.do(changes.turn_page(await room.now(), 4))
+    state = await room.do(changes.show_version(state, 2))
+    assert state.registers["document"] == document("b", version=2)
+    assert state.registers["page"] == page("b")
+    assert state.fields["document_id"] == "b"
+    assert ids(state) == ["c", "b", "a"]
+    assert changes.show_version(state, 2) is None
+    assert changes.next_version(state) == 4
+    state = await room.do(changes.show_version(state, 3))
+    assert state.registers["document"] == document("c", version=3)
+
+
+async def test_a_version_comes_back_with_the_rows_that_were_added_to_it(room: Room) -> None:
+    await room.show("a", rows=10)
+    await room.do(grown(await room.now(), 5))
+    state = await room.show("b")
+    state = await room.do(changes.show_version(state, 1))
+    assert state.registers["document"]["rows"] == 15
+    state = await room.do(grown(state, 1))
+    state = await room.do(changes.show_version(state, 2))
+    state = await room.do(changes.show_version(state, 1))
+    assert state.registers["document"]["rows"] == 16
+
+
+async def test_going_back_is_refused_where_rows_were_added_or_an_upload_began_meanwhile(
+    room: Room,
+) -> None:
+    await room.show("a")
+    state = await room.show("b")
+    late = changes.show_version(state, 1)
+    state = await room.do(grown(state, 1))
+    with pytest.raises(Conflict):
+        await room.do(late)
+    late = changes.show_version(state, 1)
+    begun = await room.do(begin(state, "c"))
+    with pytest.raises(Conflict):
+        await room.do(late)
+    with pytest.raises(UploadInProgress, match=r"c\.tsv"):
+        changes.show_version(begun, 1)
+
+
+async def test_a_version_that_is_not_there_is_refused_by_naming_those_that_are(room: Room) -> None:
+    with pytest.raises(NoDocument, match="no table"):
+        changes.show_version(await room.now(), 1)
+    state = await room.show("a")
+    with pytest.raises(NoDocument, match="only version 1"):
+        changes.show_version(state, 7)
+    await room.show("b")
+    state = await room.show("c")
+    with pytest.raises(NoDocument, match="versions 1, 2 and 3"):
+        changes.show_version(state, 7)
+
+
+@pytest.mark.parametrize("shown", [1, 3])
+async def test_a_failed_upload_leaves_the_versions_as_they_were(room: Room, shown: int) -> None:
+    for id in ("a", "b", "c"):
+        state = await room.show(id)
+    if shown == 1:
+        state = await room.do(changes.show_version(state, 1))
+    before = state
+    begun = await room.do(begin(state, "d"))
+    state = await room.do(
+        changes.announce(
+            begun.registers["upload"],
+            document("d", complete=False, version=4),
+            received=1,
+            now_ms=NOW,
+        )
+    )
+    assert set(changes.kept_documents(state.registers)) == {"a", "b", "c"}
+    after = await room.do(changes.restore(state, NOW + LEASE + 1))
+    assert after.registers == before.registers
+
+
+async def test_versions_are_found_where_an_older_release_kept_no_list(room: Room) -> None:
+    await room.show("a")
+    await room.do(changes.Arguments(set={"versions": None}, fields={}, expect={}))
+    state = await room.now()
+    assert [each["id"] for each in changes.versions(state)] == ["a"]
+    assert changes.kept_documents(state.registers) == ["a"]
+    assert ids(await room.do(begin(state, "b"))) == ["a"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.errors import Conflict, Missing, Unavailable
-from server.fanout.backend import Backend, Change, Here, Snapshot, StoredBlock
+from server.fanout.backend import Backend, Change, Growth, Here, Snapshot, StoredBlock
 from tests.fanout.nodes import LEASE, PATIENCE, Nodes, eventually
 
 
@@ -476,6 +476,111 @@ async def test_keep_lets_a_room_live_on(nodes: Nodes, room: str) -> None:
     state = await a.backend.snapshot(room)
     assert state.registers == {"page": 1}
     assert len(state.chat) == 1
+
+
+# A document grows
+
+
+async def test_blocks_come_together_with_the_change_that_tells_of_them(
+    nodes: Nodes, room: str
+) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    await a.backend.put_blocks(room, "d", [block(0), block(1, b"short")])
+    b.backend.follow(room)
+    await b.told.until(lambda: b.told.snapshots(room) != [])
+    change = await a.backend.append(
+        room,
+        set={"document": {"rows": 3}},
+        fields={"document_stamp": "s1", "gone": ""},
+        growth=Growth("d", [block(1, b"longer"), block(2)]),
+    )
+    await b.told.until_rev(room, 1)
+    assert b.told.changes(room) == [change]
+    assert await b.backend.get_blocks(room, "d", [0, 1, 2]) == [b"block 0", b"longer", b"block 2"]
+    assert await b.backend.index(room, "d") == entry(0) + entry(1) + entry(2)
+    assert await b.backend.extent(room, "d") == (3, 3)
+    assert (await b.backend.snapshot(room)).fields == {"document_stamp": "s1"}
+
+
+async def test_a_growth_under_a_guard_that_does_not_hold_changes_nothing(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a")
+    await a.backend.put_blocks(room, "d", [block(0)])
+    await a.backend.append(room, fields={"document_stamp": "s1"})
+    growth = Growth("d", [block(0, b"longer"), block(1)])
+    with pytest.raises(Conflict):
+        await a.backend.append(
+            room, set={"page": 1}, expect={"document_stamp": "s0"}, growth=growth
+        )
+    assert await a.backend.get_blocks(room, "d", [0]) == [b"block 0"]
+    assert await a.backend.extent(room, "d") == (1, 1)
+    assert (await a.backend.snapshot(room)).rev == 1
+
+
+async def test_of_many_growths_at_once_one_is_stored_and_the_others_hear_of_it(
+    nodes: Nodes, room: str
+) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    await a.backend.put_blocks(room, "d", [block(0)])
+    results = await asyncio.gather(
+        *(
+            node.backend.append(
+                room,
+                fields={"document_stamp": f"{name}{number}"},
+                expect={"document_stamp": ""},
+                growth=Growth("d", [block(0, b"from %s%d" % (name.encode(), number))]),
+            )
+            for number in range(10)
+            for name, node in (("a", a), ("b", b))
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, Change) for result in results) == 1
+    assert sum(isinstance(result, Conflict) for result in results) == 19
+    stamp = (await b.backend.snapshot(room)).fields["document_stamp"]
+    assert await b.backend.get_blocks(room, "d", [0]) == [b"from " + stamp.encode()]
+
+
+async def test_a_growth_that_is_asked_for_twice_is_stored_once(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    await a.backend.put_blocks(room, "d", [block(0)])
+    first = await a.backend.append(
+        room, request="r", fields={"s": "1"}, expect={"s": ""}, growth=Growth("d", [block(1)])
+    )
+    await b.backend.append(room, growth=Growth("d", [block(1, b"grown since")]))
+    again = await b.backend.append(
+        room, request="r", fields={"s": "1"}, expect={"s": ""}, growth=Growth("d", [block(1)])
+    )
+    assert (again.epoch, again.rev) == (first.epoch, first.rev)
+    assert await a.backend.get_blocks(room, "d", [1]) == [b"grown since"]
+
+
+async def test_a_document_that_is_gone_does_not_come_back_as_its_end(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a")
+    await a.backend.append(room, set={"page": 1})
+    with pytest.raises(Missing):
+        await a.backend.append(room, set={"page": 2}, growth=Growth("d", [block(7)]))
+    assert await a.backend.extent(room, "d") == (0, 0)
+    assert (await a.backend.snapshot(room)).registers == {"page": 1}
+
+
+async def test_a_document_that_grew_lives_as_long_as_its_room(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a", incomplete_life=0.5)
+    await a.backend.put_blocks(room, "left", [block(0)])
+    await a.backend.put_blocks(room, "d", [block(0)])
+    await a.backend.append(room, growth=Growth("d", [block(1)]))
+    await eventually(lambda: _gone(a.backend, room, "left"))
+    assert await a.backend.extent(room, "d") == (2, 2)
+    assert await a.backend.index(room, "d") == entry(0) + entry(1)
+
+
+async def test_a_growth_by_nothing_is_a_change_like_others(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.append(room, set={"page": 1}, growth=Growth("unknown", []))
+    assert (await a.backend.snapshot(room)).registers == {"page": 1}
 
 
 # Beginning and end

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.errors import StorageFull
-from server.fanout.backend import StoredBlock
+from server.fanout.backend import Growth, StoredBlock
 from server.fanout.memory import ENTRY_BYTES, MemoryBackend, MemoryStore
 from tests.fanout.nodes import Recorder, eventually
 
@@ -41,6 +41,18 @@ async def test_bytes_over_the_limit_are_refused_and_what_was_there_stays(
     assert await backend.extent("room", "d") == (1, 1)
     assert store.stored == 600
     await backend.append("room", set={"page": 1})
+
+
+async def test_a_growth_over_the_limit_changes_neither_the_document_nor_the_room(
+    backend: MemoryBackend, store: MemoryStore
+) -> None:
+    await backend.put_blocks("room", "d", [block(0, 600)])
+    with pytest.raises(StorageFull, match="1,000"):
+        await backend.append("room", set={"page": 1}, growth=Growth("d", [block(1, 500)]))
+    assert await backend.extent("room", "d") == (1, 1)
+    assert (await backend.snapshot("room")).rev == 0
+    await backend.append("room", set={"page": 1}, growth=Growth("d", [block(0, 900)]))
+    assert store.stored == 900
 
 
 async def test_a_block_stored_again_counts_once(backend: MemoryBackend, store: MemoryStore) -> None:

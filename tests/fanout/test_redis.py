@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from server.errors import StorageFull, Unavailable
-from server.fanout.backend import Snapshot, StoredBlock
+from server.fanout.backend import Growth, Snapshot, StoredBlock
 from server.fanout.keys import Keys
 from server.fanout.redis import RedisBackend
 from tests.fanout.nodes import FAST, PATIENCE, Node, Nodes, Recorder, eventually, redis_nodes
@@ -355,6 +355,8 @@ async def test_when_redis_is_full_pages_still_turn_while_uploads_are_refused(
     await raw.config_set("maxmemory", "1mb")
     with pytest.raises(StorageFull):
         await a.backend.put_blocks(room, "d", [block(1, b"more")])
+    with pytest.raises(StorageFull):
+        await a.backend.append(room, set={"page": 2}, growth=Growth("d", [block(1, b"more")]))
     change = await a.backend.append(room, set={"page": 1}, chat={"body": "still here"})
     await a.told.until_rev(room, change.rev)
     await a.backend.here({room: 3})
