@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import resource
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from server.app import HUB, make_app
+from server.app import HUB, UPLOADS, make_app
 from server.settings import Settings, SettingsError, variable
 
 log = logging.getLogger("tablecast")
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2: used wrongly, 1: could not serve)."""
     arguments = _parser().parse_args(argv)
     _raise_open_files()
+    _return_memory()
     environ = dict(os.environ)
     for name in ("host", "port", "redis_url"):
         value = getattr(arguments, name, None)
@@ -77,9 +79,19 @@ async def serve(settings: Settings) -> None:
         log.info("draining %d viewers", len(app[HUB].viewers))
         # Without Redis there is no other node to spare from a storm of viewers.
         spread = settings.drain_time if settings.redis_url else 0
+        app[UPLOADS].drain()
         await app[HUB].drain(spread)
     finally:
         await runner.cleanup()
+
+
+def _return_memory() -> None:
+    """Have glibc give large blocks back: pages that stalled viewers held would stay with us.
+
+    Its threshold for that grows with use, to 32 MiB; set once (M_MMAP_THRESHOLD), it stays.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-3, 128 * 1024)
 
 
 def _raise_open_files() -> None:

@@ -21,14 +21,18 @@ from server.accept.problems import middleware
 from server.accept.rows import RowsDoor
 from server.accept.site import SiteDoor, set_up_templates
 from server.accept.socket import SocketDoor
+from server.accept.uploads import Uploads
+from server.accept.view import Rooms
 from server.fanout.backend import Backend
 from server.fanout.memory import MemoryBackend
 from server.live.hub import Hub
+from server.live.keeper import Keeper
 from server.live.reader import Reader
 from server.settings import Settings
 
 BACKEND: Final = web.AppKey("backend", Backend)
 HUB: Final = web.AppKey("hub", Hub)
+UPLOADS: Final = web.AppKey("uploads", Uploads)
 SETTINGS: Final = web.AppKey("settings", Settings)
 
 WEB_ROOT: Final = Path(browser.__file__).parent
@@ -69,18 +73,22 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
         record_limit=settings.record_limit,
         message_limit=settings.page_message_limit,
     )
+    keeper = Keeper(backend, settings.room_life)
     hub = Hub(
         backend,
         reader,
+        keeper,
         capacity=settings.viewers_per_node,
         heartbeat=settings.heartbeat,
         stall_timeout=settings.stall_timeout,
     )
     app = web.Application(middlewares=[middleware(settings)])
+    uploads = Uploads(backend, settings)
     app[SETTINGS], app[BACKEND], app[HUB] = settings, backend, hub
+    app[UPLOADS] = uploads
     set_up_templates(app, WEB_ROOT)
     app.cleanup_ctx.append(_run_parts)
-    _add_routes(app, backend, reader, hub, settings)
+    _add_routes(app, backend, keeper, reader, uploads, hub, settings)
     return app
 
 
@@ -98,13 +106,20 @@ async def _run_parts(app: web.Application) -> AsyncIterator[None]:
 
 
 def _add_routes(
-    app: web.Application, backend: Backend, reader: Reader, hub: Hub, settings: Settings
+    app: web.Application,
+    backend: Backend,
+    keeper: Keeper,
+    reader: Reader,
+    uploads: Uploads,
+    hub: Hub,
+    settings: Settings,
 ) -> None:
     node = settings.node
-    site = SiteDoor(backend, reader, settings, node, WEB_ROOT)
-    api = ApiDoor(backend, reader, settings)
-    rows = RowsDoor(backend, reader, settings, api.get_page)
-    socket = SocketDoor(hub, backend, reader, settings, node)
+    rooms = Rooms(backend, keeper)
+    site = SiteDoor(rooms, reader, uploads, settings, node, WEB_ROOT)
+    api = ApiDoor(backend, rooms, reader, uploads, settings)
+    rows = RowsDoor(rooms, reader, settings, api.get_page)
+    socket = SocketDoor(hub, backend, reader, uploads, settings, node)
     health = HealthDoor(backend, hub)
     app.add_routes(
         [

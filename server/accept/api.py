@@ -12,10 +12,11 @@ import msgspec
 from aiohttp import web
 
 from server.accept.guard import room_of, site_of
-from server.accept.socket import too_large, upload_limits
 from server.accept.turn import turn_page
 from server.accept.upload import IDLE_LIMIT, Ingest
-from server.accept.view import RoomView, view
+from server.accept.uploads import Uploads
+from server.accept.view import Rooms, RoomView
+from server.document.blocks import BLOCK_SIZE
 from server.document.messages import Document, encode
 from server.errors import (
     BadMessage,
@@ -31,6 +32,8 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# A slow body is cut this often, however little has come.
+GATHER_SECONDS: Final = 1.0
 # Bytes of a body gathered before they are cut: each cut costs a thread's turn.
 GATHER: Final = 256 * 1024
 
@@ -42,9 +45,18 @@ class PageTurn(msgspec.Struct):
 class ApiDoor:
     """Everything under `/api`."""
 
-    def __init__(self, backend: Backend, reader: Reader, settings: Settings) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        rooms: Rooms,
+        reader: Reader,
+        uploads: Uploads,
+        settings: Settings,
+    ) -> None:
         self._backend = backend
+        self._rooms = rooms
         self._reader = reader
+        self._uploads = uploads
         self._settings = settings
 
     async def create_room(self, request: web.Request) -> web.StreamResponse:
@@ -54,7 +66,7 @@ class ApiDoor:
 
     async def get_room(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
-        room_view = await view(self._backend, room)
+        room_view = await self._rooms.view(room)
         return _json(
             {
                 "uuid": room,
@@ -67,15 +79,11 @@ class ApiDoor:
     async def put_document(self, request: web.Request) -> web.StreamResponse:
         """The body is the file; `curl -T` sends it as it is read."""
         room = room_of(request)
-        limit = self._settings.document_limit
-        if request.content_length is not None and request.content_length > limit:
-            raise too_large(limit)
-        ingest = Ingest(
-            self._backend,
+        ingest = self._uploads.open(
             room,
             name=request.query.get("name", ""),
-            size=request.content_length,
-            limits=upload_limits(self._settings),
+            # With a Content-Encoding, what is announced is not the size of the file.
+            size=None if "Content-Encoding" in request.headers else request.content_length,
         )
         try:
             await ingest.begin()
@@ -88,7 +96,7 @@ class ApiDoor:
 
     async def get_document(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
-        document = self._document(await view(self._backend, room))
+        document = self._document(await self._rooms.view(room))
         name = quote(document.name)
         parts = self._reader.source(room, document)
         # Bytes that are gone are told before an answer begins, wherever that is possible.
@@ -121,7 +129,7 @@ class ApiDoor:
 
     async def get_page(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
-        room_view = await view(self._backend, room)
+        room_view = await self._rooms.view(room)
         size = room_view.page.size if room_view.page else self._settings.page_size
         offset = page_offset(room_view.document, _number(request, "page_no", "page"), size)
         document = self._document(room_view)
@@ -137,13 +145,14 @@ class ApiDoor:
             turn = msgspec.json.decode(body, type=PageTurn)
         except msgspec.MsgspecError as error:
             raise BadMessage(f'Send {{"page_no": 7}} as JSON: {error}.') from None
-        rev = await turn_page(self._backend, room, turn.page_no)
+        known = await self._rooms.view(room)
+        rev = await turn_page(self._backend, room, turn.page_no, known.snapshot)
         return _json({"page_no": turn.page_no, "rev": rev})
 
     async def get_cell(self, request: web.Request) -> web.StreamResponse:
         """The whole of a cell that a page shows shortened, as plain text."""
         room = room_of(request)
-        document = self._document(await view(self._backend, room))
+        document = self._document(await self._rooms.view(room))
         wanted = request.query.get("document")
         if wanted is not None and wanted != document.id:
             raise NoDocument("This table was replaced by a newer one since. Look again.")
@@ -184,11 +193,15 @@ class ApiDoor:
 
     @staticmethod
     async def _feed(request: web.Request, ingest: Ingest) -> None:
+        loop = asyncio.get_running_loop()
         gathered = bytearray()
+        fed_at = loop.time()
         while True:
             try:
                 async with asyncio.timeout(IDLE_LIMIT):
                     data = await request.content.readany()
+            except web.RequestPayloadError as error:
+                raise BadMessage(f"The body of this request cannot be read: {error}.") from None
             except TimeoutError:
                 raise UploadLost(
                     f"No byte came for {IDLE_LIMIT:.0f} seconds, so the upload was given up."
@@ -196,9 +209,13 @@ class ApiDoor:
             if not data:
                 break
             gathered += data
-            if len(gathered) >= GATHER:
+            ingest.alive()
+            # The first block shows the table, so nothing waits for it; nor for long afterwards.
+            enough = GATHER if ingest.stored else BLOCK_SIZE
+            if len(gathered) >= enough or loop.time() - fed_at > GATHER_SECONDS:
                 await ingest.feed(bytes(gathered))
                 gathered.clear()
+                fed_at = loop.time()
         if gathered:
             await ingest.feed(bytes(gathered))
 

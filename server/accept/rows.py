@@ -11,12 +11,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from server.accept.guard import room_of
-from server.accept.view import view
+from server.accept.view import Rooms
 from server.document import formats
 from server.document.formats import FORMATS, Format, Writer
 from server.document.messages import Document
 from server.errors import BadMessage, NoDocument, NotFound, PageOutOfRange, TablecastError
-from server.fanout.backend import Backend
 from server.live.reader import Reader, page_offset
 from server.settings import Settings
 
@@ -43,9 +42,9 @@ class RowsDoor:
     """
 
     def __init__(
-        self, backend: Backend, reader: Reader, settings: Settings, page_message: Handler
+        self, rooms: Rooms, reader: Reader, settings: Settings, page_message: Handler
     ) -> None:
-        self._backend = backend
+        self._rooms = rooms
         self._reader = reader
         self._settings = settings
         self._page_message = page_message
@@ -56,7 +55,7 @@ class RowsDoor:
         room = room_of(request)
         format, defuse = _format(request), _defuse(request)
         start, count = _number(request, "start"), _number(request, "count")
-        document = self._document(request, (await view(self._backend, room)).document)
+        document = self._document(request, (await self._rooms.view(room)).document)
         if start is None:
             start = 1
         elif start < 1:
@@ -72,7 +71,7 @@ class RowsDoor:
             response.headers["Vary"] = "Accept"
             return response
         room = room_of(request)
-        room_view = await view(self._backend, room)
+        room_view = await self._rooms.view(room)
         size = room_view.page.size if room_view.page else self._settings.page_size
         document = self._document(request, room_view.document)
         offset = page_offset(document, _page_no(request), size)

@@ -14,12 +14,10 @@ from aiohttp import web
 from yarl import URL
 
 from server.accept.guard import room_of, site_of
-from server.accept.socket import upload_limits
-from server.accept.upload import Ingest
-from server.accept.view import RoomView, view
+from server.accept.uploads import Uploads
+from server.accept.view import Rooms, RoomView
 from server.document.messages import Document, PageMessage, State, encode
 from server.errors import Missing, PageOutOfRange, Unavailable
-from server.fanout.backend import Backend
 from server.live.reader import Reader, page_count, page_offset
 from server.settings import Settings
 
@@ -34,10 +32,17 @@ class SiteDoor:
     """`GET /`, `GET /t/{uuid}`, `POST /sample`."""
 
     def __init__(
-        self, backend: Backend, reader: Reader, settings: Settings, node: str, web_root: Path
+        self,
+        rooms: Rooms,
+        reader: Reader,
+        uploads: Uploads,
+        settings: Settings,
+        node: str,
+        web_root: Path,
     ) -> None:
-        self._backend = backend
+        self._rooms = rooms
         self._reader = reader
+        self._uploads = uploads
         self._settings = settings
         self._node = node
         self._sample = web_root / "sample" / SAMPLE_NAME
@@ -57,7 +62,7 @@ class SiteDoor:
         room_view: RoomView | None = None
         page: PageMessage | None = None
         try:
-            room_view = await view(self._backend, room)
+            room_view = await self._rooms.view(room)
             page = await self._page(request, room, room_view)
         except (Unavailable, Missing):
             # The page's script keeps trying; without it the page says what is the matter.
@@ -72,12 +77,10 @@ class SiteDoor:
         """A new room with the sample in it."""
         room = str(uuid.uuid4())
         data = await asyncio.to_thread(self._sample.read_bytes)
-        ingest = Ingest(
-            self._backend,
+        ingest = self._uploads.open(
             room,
             name=SAMPLE_NAME,
             size=len(data),
-            limits=upload_limits(self._settings),
         )
         try:
             await ingest.begin()
@@ -99,8 +102,8 @@ class SiteDoor:
         size = room_view.page.size if room_view.page else self._settings.page_size
         offset = room_view.offset
         wanted = request.query.get("page")
-        if wanted is not None:
-            if not re.fullmatch(r"\d{1,12}", wanted):
+        if wanted:
+            if not re.fullmatch(r"[0-9]{1,12}", wanted):
                 raise PageOutOfRange(f"“{wanted[:40]}” is not a page number.")
             offset = page_offset(document, int(wanted), size)
         return await self._reader.page_message(room, document, offset, size)

@@ -16,7 +16,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from server.accept.guard import TokenBucket, room_of
 from server.accept.turn import turn_page
-from server.accept.upload import Ingest, UploadLimits
+from server.accept.upload import Ingest
+from server.accept.uploads import Uploads
 from server.document.messages import (
     Ack,
     CancelUpload,
@@ -62,11 +63,18 @@ class SocketDoor:
     """`GET /ws/{uuid}`."""
 
     def __init__(
-        self, hub: Hub, backend: Backend, reader: Reader, settings: Settings, node: str
+        self,
+        hub: Hub,
+        backend: Backend,
+        reader: Reader,
+        uploads: Uploads,
+        settings: Settings,
+        node: str,
     ) -> None:
         self._hub = hub
         self._backend = backend
         self._reader = reader
+        self._uploads = uploads
         self._settings = settings
         self._node = node
 
@@ -112,6 +120,10 @@ class SocketDoor:
     @property
     def reader(self) -> Reader:
         return self._reader
+
+    @property
+    def uploads(self) -> Uploads:
+        return self._uploads
 
     @property
     def settings(self) -> Settings:
@@ -273,7 +285,6 @@ class Session:
     # Uploads
 
     async def _start_upload(self, message: StartUpload) -> None:
-        settings = self._door.settings
         if self._ingest is not None:
             raise UploadInProgress(
                 "You are sending a file already. Wait until it is complete, or cancel it."
@@ -281,14 +292,10 @@ class Session:
         self._leftovers = True
         if message.size is not None and message.size < 0:
             raise BadMessage(f"A file cannot have {message.size} bytes. Leave `size` out instead.")
-        if message.size is not None and message.size > settings.document_limit:
-            raise too_large(settings.document_limit)
-        ingest = Ingest(
-            self._door.backend,
+        ingest = self._door.uploads.open(
             self._viewer.room,
             name=message.name,
             size=message.size,
-            limits=upload_limits(settings),
             failed=lambda error: self._upload_failed(ingest, error),
         )
         self._ingest = ingest
@@ -379,22 +386,3 @@ class Session:
     async def _refuse(self, error: TablecastError, about: str | None) -> None:
         self._errors += isinstance(error, BadMessage | TooLarge | NoUpload)
         await self._tell(error_message(error, about))
-
-
-def upload_limits(settings: Settings) -> UploadLimits:
-    return UploadLimits(
-        document=settings.document_limit,
-        record=settings.record_limit,
-        columns=settings.column_limit,
-        page_size=settings.page_size,
-        lease=settings.upload_lease,
-    )
-
-
-def too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"This file is larger than {limit:,} bytes, the most a table may have here. "
-        "The table before it stays.",
-        what="document",
-        limit=limit,
-    )

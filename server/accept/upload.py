@@ -18,9 +18,9 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -37,6 +37,9 @@ from server.errors import (
 )
 from server.fanout import changes
 from server.fanout.backend import Backend, StoredBlock
+from server.fanout.tasks import end
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class Ingest:
     """One upload into one room. Use it as: begin, feed..., finish; or abort at any time.
 
     `failed` is called (once, from the loop) with the error when the upload ends by itself between
-    two calls; the next call raises the same error.
+    two calls; the next call raises the same error. `ended` is called once, however it ends.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Ingest:
         size: int | None,
         limits: UploadLimits,
         failed: Callable[[TablecastError], None] | None = None,
+        ended: Callable[[Ingest], None] | None = None,
     ) -> None:
         self.id = secrets.token_hex(12)
         self.stored = 0
@@ -92,6 +96,7 @@ class Ingest:
         self._limits = limits
         self._lease_ms = int(limits.lease * 1000)
         self._failed = failed
+        self._ended = ended
         self._cutter = BlockCutter(
             block_size=min(BLOCK_SIZE, limits.record),
             record_limit=limits.record,
@@ -122,7 +127,7 @@ class Ingest:
 
         Call `abort` even if this fails: nobody knows whether the place was taken then.
         """
-        for last in (False, True):
+        for last in (False, False, True):
             snapshot = await self._backend.snapshot(self._room)
             begin = changes.begin_upload(
                 snapshot,
@@ -147,6 +152,16 @@ class Ingest:
         self._version = previous.version + 1 if previous is not None else 1
         self._fed_at = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._store(), name=f"upload {self.id}")
+
+    def alive(self) -> None:
+        """Bytes came, though not yet enough to be cut. Raises the error of a store that failed."""
+        self._check()
+        self._fed_at = asyncio.get_running_loop().time()
+
+    def fail(self, error: TablecastError) -> None:
+        """End the upload from outside; whoever feeds it meets the error, and aborts."""
+        if self._error is None and not self._over:
+            self._fail(error)
 
     async def feed(self, chunk: bytes) -> None:
         """Take the next bytes; returns when they are cut (not yet stored). Raises what is wrong."""
@@ -173,27 +188,31 @@ class Ingest:
         """Give the upload up and bring back what it replaced. Idempotent, bounded in time."""
         if self._over:
             return
-        self._over = True
+        self._end()
         if not self._begun:
             return
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ABORT_PATIENCE):
-                    await asyncio.wait([self._task])
+            await end([self._task])
         try:
             async with asyncio.timeout(ABORT_PATIENCE):
-                await self._backend.append(
-                    self._room,
-                    **changes.abort(msgspec.to_builtins(self._upload), announced=self._announced),
-                )
+                # On a conflict another node has restored the room already.
+                with contextlib.suppress(Conflict):
+                    await self._backend.append(
+                        self._room,
+                        **changes.abort(
+                            msgspec.to_builtins(self._upload), announced=self._announced
+                        ),
+                    )
                 await self._backend.drop(self._room, self.id, after=DROP_AFTER)
-        except Conflict:
-            pass  # another node has restored the room already
         except (Unavailable, TimeoutError):
             log.warning("room %s: upload %s ends with its lease", self._room, self.id)
 
     # Internal
+
+    def _end(self) -> None:
+        self._over = True
+        if self._ended is not None:
+            self._ended(self)
 
     def _check(self) -> None:
         if self._error is not None:
@@ -294,14 +313,16 @@ class Ingest:
     async def _complete(self) -> Document:
         if not self._records:
             raise EmptyDocument("There is nothing in this file.")
-        blocks, entries = await self._backend.extent(self._room, self.id)
+        blocks, entries = await self._persistently(
+            lambda: self._backend.extent(self._room, self.id)
+        )
         if blocks != self._blocks or entries != self._blocks:
             raise UploadLost(
                 "The storage lost a part of this upload (it may have restarted). "
                 "The table before it is back; start it again."
             )
         document = self._document(complete=True)
-        await self._backend.keep(self._room, [self.id])
+        await self._persistently(lambda: self._backend.keep(self._room, [self.id]))
         await self._append(
             changes.complete(
                 msgspec.to_builtins(self._upload),
@@ -310,7 +331,7 @@ class Ingest:
                 announced=self._announced,
             )
         )
-        self._over = True
+        self._end()
         previous = self._upload.previous
         if previous is not None:
             try:
@@ -349,14 +370,13 @@ class Ingest:
             ) from None
 
     @staticmethod
-    async def _persistently(call: Callable[[], Any]) -> None:
+    async def _persistently(call: Callable[[], Awaitable[T]]) -> T:
         """Do `call` until the backend can be reached, for `STORE_PATIENCE` seconds."""
         end = time.monotonic() + STORE_PATIENCE
         pause = 0.1
         while True:
             try:
-                await call()
-                return
+                return await call()
             except StorageFull:
                 raise
             except Unavailable:

@@ -12,6 +12,7 @@ from server.document.messages import Document, Page, Upload
 from server.errors import Conflict
 from server.fanout.backend import Backend, Snapshot
 from server.live.hub import restore_if_ended
+from server.live.keeper import Keeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,35 @@ class RoomView:
     upload: Upload | None
 
     @property
+    def snapshot(self) -> Snapshot:
+        """What a guarded change may be built on."""
+        return Snapshot(epoch=self.epoch, rev=self.rev, registers=self.registers)
+
+    @property
     def offset(self) -> int:
         page, document = self.page, self.document
         return page.offset if page and document and page.document == document.id else 0
 
 
-async def view(backend: Backend, room: str) -> RoomView:
-    """Read the room now, giving up an upload whose lease has ended. Raises `Unavailable`."""
-    snapshot = await backend.snapshot(room)
-    upload = snapshot.registers.get("upload")
-    if upload is not None and upload["lease"] < backend.now_ms():
-        # On a conflict another node did it, or the upload came back.
-        with contextlib.suppress(Conflict):
-            await restore_if_ended(backend, room)
+class Rooms:
+    """Looks rooms up for those who ask once. Whoever asks keeps the room alive by it."""
+
+    def __init__(self, backend: Backend, keeper: Keeper) -> None:
+        self._backend = backend
+        self._keeper = keeper
+
+    async def view(self, room: str) -> RoomView:
+        """Read the room now, giving up an upload whose lease has ended. Raises `Unavailable`."""
+        backend = self._backend
         snapshot = await backend.snapshot(room)
-    return view_of(snapshot)
+        upload = snapshot.registers.get("upload")
+        if upload is not None and upload["lease"] < backend.now_ms():
+            # On a conflict another node did it, or the upload came back.
+            with contextlib.suppress(Conflict):
+                await restore_if_ended(backend, room)
+            snapshot = await backend.snapshot(room)
+        await self._keeper.use(room, snapshot.registers)
+        return view_of(snapshot)
 
 
 def view_of(snapshot: Snapshot) -> RoomView:

@@ -20,6 +20,7 @@ from server.errors import Conflict, Draining, Full, TablecastError, Unavailable
 from server.fanout import changes
 from server.fanout.backend import Backend, Event
 from server.live.frames import FULL_WINDOW, PING, Frame, encode_frame
+from server.live.keeper import Keeper
 from server.live.reader import Reader
 from server.live.room import LiveRoom
 from server.live.viewer import Viewer, prepare_socket
@@ -39,8 +40,6 @@ HERE_INTERVAL: Final = 2.0
 # A storm of joins says the count this often, not once a viewer.
 HERE_DEBOUNCE: Final = 0.2
 CARE_INTERVAL: Final = 1.0
-# A room's idle life is prolonged this often while anyone watches.
-KEEP_INTERVAL: Final = 3600.0
 # Seconds before a job that failed goes on: a fault that lasts must not fill the log.
 FAULT_PAUSE: Final = 1.0
 CLOSE_PATIENCE: Final = 2.0
@@ -53,6 +52,7 @@ class Hub:
         self,
         backend: Backend,
         reader: Reader,
+        keeper: Keeper,
         *,
         capacity: int,
         heartbeat: float,
@@ -67,11 +67,11 @@ class Hub:
         self._reader = reader
         self._heartbeat = heartbeat
         self._stall_timeout = stall_timeout
+        self._keeper = keeper
         self._lag: set[Viewer] = set()
         self._leaving: dict[str, asyncio.Future[None]] = {}
         self._degraded = False
         self._counted: dict[str, int] = {}
-        self._kept_at: dict[str, float] = {}
         self._here_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._beat_every = min(BEAT, heartbeat)
@@ -159,7 +159,6 @@ class Hub:
         self._here_due.set()
         if not live.viewers:
             del self.rooms[viewer.room]
-            self._kept_at.pop(viewer.room, None)
             self._backend.unfollow(viewer.room)
             live.retire()
 
@@ -281,7 +280,6 @@ class Hub:
 
     async def _care(self) -> None:
         """Give up uploads whose node is gone; keep rooms alive that someone watches."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(CARE_INTERVAL)
             now_ms = self._backend.now_ms()
@@ -289,12 +287,7 @@ class Hub:
                 upload = live.upload
                 if upload is not None and upload.lease < now_ms:
                     await self._guarded(live.uuid, restore_if_ended(self._backend, live.uuid))
-                if loop.time() - self._kept_at.get(live.uuid, float("-inf")) > KEEP_INTERVAL:
-                    self._kept_at[live.uuid] = loop.time()
-                    document = live.document
-                    if document is not None and document.complete:
-                        keep = self._backend.keep(live.uuid, [document.id])
-                        await self._guarded(live.uuid, keep)
+                await self._keeper.use(live.uuid, live.registers)
 
     @staticmethod
     async def _guarded(room: str, job: Coroutine[Any, Any, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from server.accept import api as accept_api
 from server.accept import socket as accept_socket
 from server.accept import upload as accept_upload
 from server.accept.upload import clean_name
-from server.app import BACKEND
+from server.app import BACKEND, UPLOADS
 from server.errors import Unavailable
 from server.fanout.memory import MemoryStore
 from tests.accept.client import OTHER, ROOM, Node, Slowly, SocketClient, Wrapped, memory
@@ -697,3 +698,50 @@ async def test_a_file_that_was_cut_off_while_it_was_read_is_no_document(node: No
     assert "8 bytes of cut.tsv came instead of 1,000" in told["message"]
     for viewer in (uploader, other):
         await viewer.sees(old, first_row=601)
+
+
+async def test_a_slow_put_shows_its_first_page_and_is_not_taken_for_silent(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept_upload, "IDLE_LIMIT", 0.3)
+    monkeypatch.setattr(accept_api, "GATHER_SECONDS", 1e9)
+    viewer = await node.join()
+    rest = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield table(3_000)[: 70 * 1024]
+        await asyncio.wait_for(rest.wait(), 10)
+        yield b"\n"
+
+    sending = asyncio.create_task(node.put(body()))
+    await viewer.shows(1)  # long before 256 KiB have come
+    rest.set()
+    await sending
+
+
+async def test_a_node_that_ends_tells_those_who_send_and_the_table_comes_back(
+    node: Node,
+) -> None:
+    old, (viewer,) = await shown_on_page(node, 7, viewers=1)
+    half, rest = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield table(9_000)[: 300 * 1024]
+        half.set()
+        while not rest.is_set():
+            yield b"1\t2\t3\n"
+            await asyncio.sleep(0.02)
+
+    async def send() -> tuple[int, dict[str, Any]]:
+        url = f"/api/rooms/{ROOM}/document"
+        async with node.http.put(url, data=body()) as answer:
+            return answer.status, await answer.json()
+
+    sending = asyncio.create_task(send())
+    await viewer.settles(lambda v: not v.registers["document"]["complete"])
+    node.app[UPLOADS].drain()
+    status, told = await asyncio.wait_for(sending, 10)
+    rest.set()
+    assert (status, told["code"]) == (503, "draining")
+    await viewer.sees(old, first_row=601)
+    await node.refusal("PUT", f"/api/rooms/{ROOM}/document", 503, "draining", data=table(3))

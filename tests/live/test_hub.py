@@ -17,6 +17,7 @@ from server.fanout.memory import MemoryBackend, MemoryStore
 from server.live import hub as live_hub
 from server.live.frames import FULL_WINDOW, PING, close, encode_frame
 from server.live.hub import Hub, restore_if_ended
+from server.live.keeper import Keeper
 from server.live.room import LiveRoom
 from server.live.viewer import Viewer
 from tests.live.peer import PATIENCE, Pages, Peer, document, page
@@ -55,6 +56,7 @@ class Node:
         self.hub = Hub(
             self.backend,
             self.pages,  # type: ignore[arg-type]
+            Keeper(self.backend, 3600),
             capacity=capacity,
             heartbeat=heartbeat,
             stall_timeout=stall_timeout,

@@ -1,0 +1,74 @@
+"""The uploads that run on this node, whichever door they came in by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server.accept.upload import Ingest, UploadLimits
+from server.errors import Draining, TablecastError, TooLarge
+from server.fanout.backend import Backend
+from server.settings import Settings
+
+
+class Uploads:
+    """Opens uploads within the node's limits, and ends those that run when the node does."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self._limits = UploadLimits(
+            document=settings.document_limit,
+            record=settings.record_limit,
+            columns=settings.column_limit,
+            page_size=settings.page_size,
+            lease=settings.upload_lease,
+        )
+        self._running: set[Ingest] = set()
+        self._draining = False
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def open(
+        self,
+        room: str,
+        *,
+        name: str,
+        size: int | None,
+        failed: Callable[[TablecastError], None] | None = None,
+    ) -> Ingest:
+        """An upload that has not begun yet. Whoever opens it calls `abort` in the end.
+
+        `size` in bytes, None where it is unknown. Raises `TooLarge`, `Draining`.
+        """
+        if self._draining:
+            raise _draining()
+        limit = self._limits.document
+        if size is not None and size > limit:
+            raise TooLarge(
+                f"This file is larger than {limit:,} bytes, the most a table may have here. "
+                "The table before it stays.",
+                what="document",
+                limit=limit,
+            )
+        ingest = Ingest(
+            self._backend,
+            room,
+            name=name,
+            size=size,
+            limits=self._limits,
+            failed=failed,
+            ended=self._running.discard,
+        )
+        self._running.add(ingest)
+        return ingest
+
+    def drain(self) -> None:
+        """Take no more, and let those who send learn that they must send again elsewhere."""
+        self._draining = True
+        for ingest in list(self._running):
+            ingest.fail(_draining())
+
+
+def _draining() -> Draining:
+    return Draining("This node restarts. The table before is back; send the file again.")
