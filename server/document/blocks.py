@@ -4,7 +4,7 @@ A block holds the source's bytes as they came, so that the blocks in order are t
 ends end a record is decided as the csv module would: a quote opens a quoted cell only where a cell
 begins, `""` inside is a quote, a line end inside is text, anything after the closing quote belongs
 to the cell; every other quote is text. Only \\n, \\r\\n and \\r end a line. A line without any
-character is no record.
+character is no record. (scan.py does it.)
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from server.document.dialect import (
     TSV,
     Dialect,
     check_text,
-    count_cells,
-    read_records,
+    without_quotes,
 )
+from server.document.encodings import Encoding
+from server.document.report import ParseReport, ReportBuilder
+from server.document.scan import LINE_ENDS, Head, Scanner, split_lines
 from server.errors import EmptyDocument, Missing, TooLarge
 
 BLOCK_SIZE = 64 * 1024
@@ -43,11 +45,15 @@ COLUMN_LIMIT = 16_384
 _STEP = 256 * 1024  # bytes scanned at a time, so that a huge chunk is no huge buffer
 _ENTRY = struct.Struct(">QQ")
 _COMPRESSION = 1  # zstd's level: even so it is half of what plain text costs here
-_LINE_ENDS = b"\n\r"
+_LITERAL = 1 << 63  # in the index, beside the first byte
+_LINE = re.compile(rb"[^\n\r]*+(?:\r\n|[\n\r])")
 
 
 class Block(NamedTuple):
-    """Consecutive whole records. `size` counts source bytes, `data` is the source in zstd."""
+    """Consecutive whole records. `size` counts source bytes, `data` is the source in zstd.
+
+    `literal`: quotes and escapes are text in this block, whatever the dialect says.
+    """
 
     number: int
     first_record: int
@@ -55,11 +61,35 @@ class Block(NamedTuple):
     records: int
     size: int
     data: bytes
+    literal: bool = False
+
+    @property
+    def entry(self) -> bytes:
+        return index_entry(self.first_record, self.first_byte, literal=self.literal)
 
 
-def index_entry(first_record: int, first_byte: int) -> bytes:
-    """A block's 16 bytes in its document's index: two big-endian 64-bit numbers."""
-    return _ENTRY.pack(first_record, first_byte)
+def index_entry(first_record: int, first_byte: int, *, literal: bool = False) -> bytes:
+    """A block's 16 bytes in its document's index: two big-endian 64-bit numbers.
+
+    The highest bit of the second says that the block is `literal`.
+    """
+    return _ENTRY.pack(first_record, first_byte | (_LITERAL if literal else 0))
+
+
+def begin_report(dialect: Dialect, encoding: Encoding | None = None) -> ParseReport:
+    """What can be said before the first block is cut. `encoding`: the source's, if not the same."""
+    encoding = encoding or Encoding(name=dialect.encoding)
+    return ParseReport(
+        encoding=encoding.name,
+        encoding_why=encoding.why,
+        delimiter=dialect.delimiter,
+        quote=dialect.quote,
+        escape=dialect.escape,
+        skip_space=dialect.skip_space,
+        comment=dialect.comment,
+        header=dialect.header,
+        skipped=dialect.skip_lines,
+    )
 
 
 def decompress(data: bytes, *, record_limit: int = RECORD_LIMIT) -> bytes:
@@ -85,8 +115,18 @@ class BlockCutter:
 
     `received`: bytes fed. `stored`, `records`, `blocks`: source bytes, records and blocks handed
     out; `stored` is always a record's end. `columns`: cells in record 0, known with the first
-    block handed out (which contains record 0). `dialect`: what the bytes are read by.
+    block handed out (which contains record 0). `dialect`: what the bytes are read by, if their
+    blocks do not say otherwise (`Block.literal`). `report`: what was found in the blocks so far.
     """
+
+    # A quote that opens a cell and is not closed within the record limit, or not at all, is an
+    # accident (5" pipe) and would swallow the rest of the file. From the record on that it is in,
+    # quotes are text. Records before it were read with quotes, perhaps long ago and by many, and
+    # their quoted cells are real: they stay as they are. So the blocks after them say that their
+    # quotes are text, in their entry of the index; unless there was no quote before them at all,
+    # when the whole document can as well be read without. What follows is not read with quotes
+    # again, because the next one, which opened a cell, would be taken to close this one, or not:
+    # from there on nobody can tell what is inside and what is outside.
 
     def __init__(
         self,
@@ -96,7 +136,10 @@ class BlockCutter:
         record_limit: int = RECORD_LIMIT,
         document_limit: int = DOCUMENT_LIMIT,
         column_limit: int = COLUMN_LIMIT,
+        counts: ReportBuilder | None = None,
+        checked: bool = False,
     ) -> None:
+        """`counts`: what the report begins with; `checked`: the bytes are known to be text."""
         if min(block_size, record_limit) < 1:
             raise ValueError("blocks and records are at least one byte long")
         self.received = 0
@@ -110,26 +153,39 @@ class BlockCutter:
         self._record_limit = record_limit
         self._document_limit = document_limit
         self._column_limit = column_limit
-        self._quotes = _Quotes(dialect)
+        self._scanner = Scanner(dialect)
+        self._counts = counts or ReportBuilder(begin_report(dialect))
         self._compressor = zstandard.ZstdCompressor(level=_COMPRESSION)
-        self._checked = False
-        self._lead = b""  # the byte order mark, which belongs to block 0 but to no record
+        self._checked = checked
+        self._to_skip = dialect.skip_lines  # -1: the beginning has been read
+        self._lead = b""  # what belongs to block 0 but to no record: mark and skipped lines
         self._rest = bytearray()  # from the end of the last block on, without _lead
-        self._head: _Head | None = None  # what is known of the block that begins _rest
-        self._held: list[Block] = []  # blocks of blank lines before record 0
+        self._head: Head | None = None  # what is known of the block that begins _rest
+        self._has_marks = False
+        self._literal = False  # quotes are text by now
+        self._held: list[Block] = []  # blocks of blank lines and comments before record 0
+        self._held_size = 0
         self._cut_blocks = 0
         self._cut_records = 0
         self._cut_bytes = 0
 
+    @property
+    def report(self) -> ParseReport:
+        quote, escape = self.dialect.quote, self.dialect.escape
+        return self._counts.report(quote=quote, escape=escape)
+
+    def count_replaced(self, count: int) -> None:
+        """Count characters that became U+FFFD before they came here."""
+        self._counts.replace(count)
+
     def feed(self, chunk: bytes) -> list[Block]:
         """The blocks that `chunk` completes.
 
-        Raises `NotText`, `NotUtf8` (the first 64 KiB decide) and `TooLarge` (the document, a
-        record, or the cells of one).
+        Raises `TooLarge` (the document, a record, or the cells of one).
         """
         self.received += len(chunk)
         if self.received > self._document_limit:
-            raise _document_too_large(self._document_limit)
+            raise document_too_large(self._document_limit)
         blocks: list[Block] = []
         for start in range(0, len(chunk), _STEP):
             self._rest += chunk[start : start + _STEP]
@@ -154,56 +210,117 @@ class BlockCutter:
 
     def _check(self, *, whole: bool) -> None:
         check_text(bytes(self._rest[:SNIFF_SIZE]), whole=whole and len(self._rest) <= SNIFF_SIZE)
-        if self._rest.startswith(BOM):
-            self._lead = BOM
-            del self._rest[: len(BOM)]
         self._checked = True
 
+    def _read_lead(self, *, whole: bool) -> bool:
+        """Set aside what comes before the records; False if more of it may follow."""
+        rest = self._rest
+        if not self._lead and not whole and len(rest) < len(BOM) and BOM.startswith(rest):
+            return False
+        if not self._lead and rest.startswith(BOM):
+            self._lead = BOM
+            del rest[: len(BOM)]
+        while self._to_skip:
+            found = _LINE.match(rest)
+            end = len(rest) if found is None else found.end()
+            if not whole and (found is None or (end == len(rest) and rest[-1] == 0x0D)):
+                break
+            self._lead += rest[:end]
+            del rest[:end]
+            self._to_skip -= 1
+        if len(self._lead) + (len(rest) if self._to_skip else 0) > self._record_limit:
+            raise self._too_much_before()
+        if self._to_skip and not whole:
+            return False
+        self._to_skip = -1
+        return True
+
     def _cut(self, blocks: list[Block], *, whole: bool) -> None:
+        if self._to_skip >= 0 and not self._read_lead(whole=whole):
+            return
+        if len(self._lead) >= self._block_size and len(self._lead) > len(BOM):
+            blocks.append(self._take(Head(), 0))
         while self._rest:
             # A line end whose last byte is here or later ends the block.
             edge = max(0, self._block_size - len(self._lead) - 1)
             if len(self._rest) <= edge and not whole:
                 return
             if self._head is None:
-                self._head = self._quotes.read_head(bytes(self._rest[:edge]))
+                self._head = self._scanner.read_head(bytes(self._rest[:edge]))
             head = self._head
-            end = self._quotes.line_end(self._rest, head)
+            end = self._scanner.line_end(self._rest, head, whole=whole)
             if end == len(self._rest) and self._rest[-1] == 0x0D and not whole:
                 end = None  # a \n may follow
             if end is None and whole:
                 end = len(self._rest)
-            self._check_record(head, end)
+                if head.quoted:
+                    self._read_quotes_as_text(blocks, head)
+                    continue
+            if self._is_record_too_long(head, end):
+                self._read_quotes_as_text(blocks, head)
+                continue
             if end is None:
                 return
             blocks.append(self._take(head, end))
 
-    def _check_record(self, head: _Head, end: int | None) -> None:
-        """Refuse the record that crosses the block's edge if it is too long; no other can be."""
+    def _is_record_too_long(self, head: Head, end: int | None) -> bool:
+        """Whether quotes make a record of too many lines; raise if one line alone is too long.
+
+        Only the record that crosses the block's edge can be.
+        """
         size = len(self._rest) if end is None else end
         if size <= self._record_limit:
-            return
-        if head.last_line is None:
-            head.last_line = self._quotes.last_line(self._rest, head)
-        if size - head.last_line > self._record_limit:
-            row = self._cut_records + head.records - (not head.is_line_start)
-            raise TooLarge(
-                f"{_row(row)} is larger than {_megabytes(self._record_limit)}, the limit. A quote "
-                "that opens a cell and is never closed can be the cause. Everyone keeps what they "
-                "had.",
-                what="record",
-                limit=self._record_limit,
-            )
+            return False
+        line = self._last_line(head)
+        if size - line <= self._record_limit:
+            return False
+        if self._scanner.reads_quotes and not head.is_comment:
+            # Within the limit: what comes after it has not always arrived.
+            within = self._rest[line : line + self._record_limit]
+            if any(mark in within for mark in LINE_ENDS):
+                return True
+        before = self._scanner.outside(bytes(self._rest[:line]))
+        row = self._cut_records + len(split_lines(before))
+        raise TooLarge(
+            f"{_row(row)} is larger than {_megabytes(self._record_limit)}, the limit. Everyone "
+            "keeps what they had.",
+            what="record",
+            limit=self._record_limit,
+        )
 
-    def _take(self, head: _Head, end: int) -> Block:
+    def _last_line(self, head: Head) -> int:
+        if head.last_line is None:
+            head.last_line = self._scanner.last_line(self._rest, head)
+        return head.last_line
+
+    def _read_quotes_as_text(self, blocks: list[Block], head: Head) -> None:
+        """From the record on that begins in the line that `head` ends in."""
+        if line := self._last_line(head):
+            blocks.append(self._take(Head(), line))
+        self._head = None
+        literal = without_quotes(self.dialect)
+        self._scanner = Scanner(literal)
+        self._counts.note("runaway_quote")
+        # Counted by the new dialect from here on.
+        self._counts = ReportBuilder(
+            self._counts.report(quote="", escape=""), encoding=literal.encoding
+        )
+        if self._has_marks:
+            self._literal = True
+        else:
+            self.dialect = literal
+
+    def _take(self, head: Head, end: int) -> Block:
         """Cut `end` bytes off the rest."""
         source = bytes(self._rest[:end])
         del self._rest[:end]
         self._head = None
-        records = head.records
-        if head.is_line_start and source[head.size :].strip(_LINE_ENDS):
-            records += 1
-        self._check_columns(source, records)
+        outside = self._scanner.outside(source, head)
+        records = self._counts.add(outside, None if outside is source else source)
+        if not self._has_marks and self._scanner.has_marks(source):
+            self._has_marks = True
+            self._counts.note("marks")
+        self._check_columns(outside, records)
         source = self._lead + source
         self._lead = b""
         block = Block(
@@ -215,19 +332,20 @@ class BlockCutter:
             # Copied, because what the compressor returns keeps the memory of the worst case, about
             # the size of the source, for as long as it lives.
             data=bytes(memoryview(self._compressor.compress(source))),
+            literal=self._literal,
         )
         self._cut_blocks += 1
         self._cut_records += records
         self._cut_bytes += len(source)
         return block
 
-    def _check_columns(self, source: bytes, records: int) -> None:
+    def _check_columns(self, outside: bytes, records: int) -> None:
         """Refuse a record with too many cells; learn how many record 0 has."""
         if records and not self.columns:
-            self.columns = len(read_records(source, self.dialect, 0, 1)[0])
-        if not self._quotes.may_be_wide(source, self._column_limit):
+            self.columns = self._counts.report().columns
+        if not self._scanner.may_be_wide(outside, self._column_limit):
             return
-        cells = count_cells(source, self.dialect)
+        cells = self._scanner.count_cells(outside)
         widest = max(cells, default=0)
         if widest > self._column_limit:
             raise TooLarge(
@@ -240,6 +358,9 @@ class BlockCutter:
     def _hand_out(self, blocks: list[Block]) -> list[Block]:
         if not self._cut_records:
             self._held += blocks
+            self._held_size += sum(len(block.data) for block in blocks)
+            if self._held_size > self._record_limit:
+                raise self._too_much_before()
             return []
         blocks = self._held + blocks
         self._held = []
@@ -248,131 +369,19 @@ class BlockCutter:
         self.stored = self._cut_bytes
         return blocks
 
-
-class _Head:
-    """What is known of a block up to its edge, and how far its last line has been searched.
-
-    `size`: bytes read. `records`: lines with text that end or begin there. `is_line_start`:
-    whether the next byte begins a line. `position`, `quoted`: where the search for the line end
-    goes on, and whether that is inside a quoted cell. `last_line`: where the line begins that is
-    not ended, once somebody needed to know.
-    """
-
-    __slots__ = ("is_line_start", "last_line", "position", "quoted", "records", "size")
-
-    def __init__(self, *, size: int, records: int, is_line_start: bool, quoted: bool) -> None:
-        self.size = size
-        self.records = records
-        self.is_line_start = is_line_start
-        self.position = size
-        self.quoted = quoted
-        self.last_line: int | None = None
+    def _too_much_before(self) -> TooLarge:
+        return TooLarge(
+            f"More than {_megabytes(self._record_limit)}, the limit, of comments and skipped lines "
+            "come before the first row of this file. Everyone keeps what they had.",
+            what="record",
+            limit=self._record_limit,
+        )
 
 
-class _Quotes:
-    """Finds line ends outside quoted cells, mostly at the speed of C."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._quote = dialect.quote.encode()
-        self._delimiter = dialect.delimiter.encode()
-        if len(self._quote) > 1 or len(self._delimiter) != 1:
-            raise ValueError("bytes are cut by an ASCII quote and delimiter only")
-        q = re.escape(self._quote or b'"')
-        # The quote comes first in each pattern, and the look back after it, because the re module
-        # searches quickly for what a pattern begins with.
-        begins = rb"(?<![^%b\n\r]%b)" % (re.escape(self._delimiter), q)
-        inside = rb"[^%b]*+(?:%b%b[^%b]*+)*+" % (q, q, q, q)
-        self._opening = re.compile(q + begins)
-        self._cell = re.compile(q + begins + inside + q)
-        self._inside = re.compile(inside)
-        self._mark = re.compile(rb"[%b\n\r]" % q + begins if self._quote else rb"[\n\r]")
-
-    def read_head(self, source: bytes) -> _Head:
-        """`source` is a block's beginning.
-
-        Trailing quotes are left for `line_end` to read: what they mean depends on what follows.
-        """
-        if self._quote:
-            source = source.rstrip(self._quote)
-        if not source:
-            return _Head(size=0, records=0, is_line_start=True, quoted=False)
-        text, quoted = self._outside(source)
-        records, is_line_start = _count_lines(text)
-        return _Head(size=len(source), records=records, is_line_start=is_line_start, quoted=quoted)
-
-    def _outside(self, source: bytes) -> tuple[bytes, bool]:
-        """`source` with each quoted cell replaced by a letter, and whether its end is in one."""
-        if not self._has_quotes(source):
-            return source, False
-        text = self._cell.sub(b"x", source)
-        if (opened := self._opening.search(text)) is None:
-            return text, False
-        return text[: opened.start()] + b"x", True
-
-    def _has_quotes(self, source: bytes) -> bool:
-        return bool(self._quote) and self._quote in source
-
-    def may_be_wide(self, source: bytes, columns: int) -> bool:
-        """False only if no record of `source` has more than `columns` cells; quick."""
-        window = columns // 2
-        if window and not self._has_quotes(source):
-            # Such a record has so many delimiters that one of these windows lies within it.
-            for start in range(0, len(source) - window, window):
-                if source.find(b"\n", start, start + window) < 0:
-                    break
-            else:
-                return False
-        return source.count(self._delimiter) >= columns
-
-    def line_end(self, rest: bytearray, head: _Head) -> int | None:
-        """Where the line that `head` ends in ends: the position after its line end.
-
-        None if that has not arrived; the next call goes on where this one stopped.
-        """
-        while head.position < len(rest):
-            if head.quoted:
-                found = self._inside.match(rest, head.position)
-                assert found is not None  # it matches no bytes at all, too
-                head.position = found.end()
-                if head.position + 1 >= len(rest):
-                    return None  # the end, or a quote there that another may follow
-                head.quoted = False
-                head.position += 1
-            if (found := self._mark.search(rest, head.position)) is None:
-                # The last byte may be looked at again: a delimiter there makes the next quote open.
-                head.position = len(rest)
-                return None
-            head.position = found.end()
-            if rest[found.start()] not in _LINE_ENDS:
-                head.quoted = True
-                continue
-            head.position = found.start()
-            end = found.end()
-            return end + 1 if rest[found.start() : end + 1] == b"\r\n" else end
-        return None
-
-    def last_line(self, rest: bytearray, head: _Head) -> int:
-        """Where the line begins that `head` ends in."""
-        line, walk = 0, _Head(size=0, records=0, is_line_start=True, quoted=False)
-        while (end := self.line_end(rest, walk)) is not None and end <= head.size:
-            line = walk.position = end
-        return line
-
-
-def _count_lines(text: bytes) -> tuple[int, bool]:
-    """Lines with any character, the unended last one too; and whether a line begins at the end."""
-    if b"\r" in text:
-        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if b"\n\n" in text or text.startswith(b"\n"):
-        lines = text.split(b"\n")
-        return len(lines) - lines.count(b""), not lines[-1]
-    is_line_start = text.endswith(b"\n")
-    return text.count(b"\n") + (not is_line_start), is_line_start
-
-
-def _document_too_large(limit: int) -> TooLarge:
+def document_too_large(limit: int, *, packed: bool = False) -> TooLarge:
+    what = "The table in this file" if packed else "This file"
     return TooLarge(
-        f"This file is larger than {_megabytes(limit)}, the limit. Everyone keeps what they had.",
+        f"{what} is larger than {_megabytes(limit)}, the limit. Everyone keeps what they had.",
         what="document",
         limit=limit,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
 from server.document import messages
-from server.document.dialect import BOM, Dialect, read_records
+from server.document.dialect import BOM, Dialect, without_quotes
+from server.document.records import read_records
 
 CELL_LIMIT = 64 * 1024
 """Bytes of UTF-8 that a page shows of one cell: more than anybody reads in a table."""
@@ -19,6 +21,8 @@ MESSAGE_LIMIT = 4 * 1024 * 1024
 _SMALLEST_CELL_LIMIT = 64  # bytes; below it fewer columns say more than shorter cells
 _ENVELOPE = 256  # bytes kept free for what is added to the message later (rev, peek)
 _ENTRY_SIZE = 16
+_LITERAL = 1 << 63
+_LINE = re.compile(rb"[^\n\r]*+(?:\r\n|[\n\r]|\Z)")
 
 
 class Index:
@@ -50,7 +54,11 @@ class Index:
         return self._records[number]
 
     def first_byte(self, number: int) -> int:
-        return self._bytes[number]
+        return self._bytes[number] & ~_LITERAL
+
+    def is_literal(self, number: int) -> bool:
+        """Whether quotes and escapes are text in this block."""
+        return bool(self._bytes[number] & _LITERAL)
 
     def block_of(self, record: int) -> int:
         """The block that holds `record`, or the last one for a record beyond the index.
@@ -68,15 +76,28 @@ class Index:
 
 
 def parse_block(
-    source: bytes, dialect: Dialect, first: int, count: int, *, is_first_block: bool
+    source: bytes,
+    dialect: Dialect,
+    first: int,
+    count: int,
+    *,
+    is_first_block: bool,
+    literal: bool = False,
 ) -> list[list[str]]:
     """Records `first` to `first + count` of a block, counted from 0 in the block; fewer at its end.
 
-    As the csv module reads them, without blank lines. Bad bytes become U+FFFD. The byte order mark
-    that may begin a document (`is_first_block`) belongs to no cell.
+    As `read_records` reads them. What comes before the records of a document (`is_first_block`), a
+    byte order mark and skipped lines, belongs to none. `literal` is what `Index.is_literal` says.
     """
-    if is_first_block and source.startswith(BOM):
-        source = source[len(BOM) :]
+    if is_first_block:
+        start = len(BOM) if source.startswith(BOM) else 0
+        for _ in range(dialect.skip_lines):
+            found = _LINE.match(source, start)
+            assert found is not None  # it matches no bytes at all, too
+            start = found.end()
+        source = source[start:]
+    if literal:
+        dialect = without_quotes(dialect)
     return read_records(source, dialect, first, count)
 
 

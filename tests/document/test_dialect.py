@@ -11,7 +11,8 @@ import pytest
 import zstandard
 
 from server.document.blocks import BlockCutter
-from server.document.dialect import SNIFF_SIZE, TSV, read_records
+from server.document.dialect import SNIFF_SIZE, TSV
+from server.document.records import read_records
 from server.errors import NotText, NotUtf8, TablecastError
 
 

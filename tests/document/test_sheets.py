@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.document import sheets
-from server.document.dialect import TSV, read_records
+from server.document.dialect import TSV
+from server.document.records import read_records
 from server.document.sheets import (
     SHEET_FILE_LIMIT,
     SheetInfo,
