@@ -44,7 +44,10 @@ class Refused(TablecastError):
 
 
 class BadMessage(Refused):
+    """`about`: the type of the message, where it could be read."""
+
     code = "bad_message"
+    about: str | None = None
 
 
 class NotFound(Refused):

@@ -49,7 +49,8 @@ def middleware(settings: Settings) -> Middleware:
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
         except ConnectionResetError:
-            raise
+            # Whoever asked is gone, so nobody reads this; it ends the request without a complaint.
+            return web.Response(status=HTTPStatus.BAD_REQUEST)
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             status = HTTPStatus.INTERNAL_SERVER_ERROR

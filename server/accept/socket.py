@@ -221,7 +221,7 @@ class Session:
                 )
             message = decode(text)
         except TablecastError as error:
-            await self._refuse(error, None)
+            await self._refuse(error, getattr(error, "about", None))
             return
         await self._answer_errors(self._handle(message), str(message.__struct_config__.tag))
 

@@ -200,9 +200,19 @@ def decode(text: str | bytes) -> ClientMessage:
         message: ClientMessage = _decoder.decode(text)
         return message
     except msgspec.ValidationError as error:
-        raise BadMessage(_explain(text, str(error))) from None
+        problem = BadMessage(_explain(text, str(error)))
+        problem.about = _type_of(text)
+        raise problem from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(f"A message must be a JSON object: {error}.") from None
+
+
+def _type_of(text: str | bytes) -> str | None:
+    try:
+        kind = msgspec.json.decode(text, type=_Typed).type
+    except msgspec.MsgspecError:
+        return None
+    return kind[:40] if isinstance(kind, str) else None
 
 
 def _explain(text: str | bytes, error: str) -> str:
