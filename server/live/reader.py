@@ -1,7 +1,9 @@
 """Reads pages, cells and bytes of a document from its blocks, through byte-bounded caches.
 
-Blocks never change, so whatever is cached under a document's id stays true. A page is cached for
-good when it is full or its document complete, and with the row count in its key until then.
+Blocks never change, so whatever is cached under a document's id stays true. Only the last block may
+get longer, and even then what was known of it stays its beginning: so it is good from the cache
+while it has the size that the register tells, and whoever still has an older register reads the
+beginning. A page is cached for good when it is full, and with the row count in its key until then.
 """
 
 from __future__ import annotations
@@ -81,9 +83,9 @@ class Reader:
         self._record_limit = record_limit
         self._message_limit = message_limit
         self.blocks: ByteCache[tuple[str, int], bytes] = ByteCache(block_cache)
-        self.pages: ByteCache[tuple[str, int, int, int], Rendered] = ByteCache(page_cache)
+        self.pages: ByteCache[tuple[str, Dialect, int, int, int], Rendered] = ByteCache(page_cache)
         self.indexes: ByteCache[str, Index] = ByteCache(index_cache)
-        self.headers: ByteCache[str, list[str]] = ByteCache(index_cache)
+        self.headers: ByteCache[tuple[str, Dialect], list[str]] = ByteCache(index_cache)
 
     # API
 
@@ -148,10 +150,11 @@ class Reader:
         """The cells of record 0, or [] for a document without a header."""
         if not document.dialect.header or document.records == 0:
             return []
-        header = self.headers.get(document.id)
+        key = (document.id, document.dialect)
+        header = self.headers.get(key)
         if header is None:
             header = await self._record(room, document, 0)
-            self.headers.put(document.id, header, sum(len(cell) for cell in header))
+            self.headers.put(key, header, sum(len(cell) for cell in header))
         return header
 
     def rows(
@@ -166,10 +169,14 @@ class Reader:
 
     async def source(self, room: str, document: Document) -> AsyncIterator[bytes]:
         """The document's bytes so far, a few blocks at a time."""
+        left = document.stored
         for first in range(0, document.blocks, STREAM_BATCH):
             numbers = range(first, min(first + STREAM_BATCH, document.blocks))
             for data in await self._backend.get_blocks(room, document.id, numbers):
-                yield decompress(data, record_limit=self._record_limit)
+                # The last one may have grown since.
+                source = decompress(data, record_limit=self._record_limit)[:left]
+                left -= len(source)
+                yield source
 
     # Internal
 
@@ -180,7 +187,7 @@ class Reader:
     async def _rendered(self, room: str, document: Document, offset: int, size: int) -> Rendered:
         count = max(0, min(size, document.rows - offset))
         closed = count == size or document.complete
-        key = (document.id, offset, size, -1 if closed else document.rows)
+        key = (document.id, document.dialect, offset, size, -1 if closed else document.rows)
         rendered = self.pages.get(key)
         if rendered is None:
             header = await self.header(room, document)
@@ -251,7 +258,7 @@ class Reader:
         numbers = index.blocks_for(first, end - first, document.records)
         while numbers:
             batch, numbers = self._split(index, document, numbers, at_once)
-            sources = await self._sources(room, document.id, batch, keep=keep)
+            sources = await self._sources(room, document, index, batch, keep=keep)
             parse = partial(_parse, document.dialect, index, batch, sources, first, end)
             large = sum(map(len, sources)) > THREAD_FROM
             records = await asyncio.to_thread(parse) if large else parse()
@@ -287,17 +294,29 @@ class Reader:
         return index
 
     async def _sources(
-        self, room: str, document_id: str, numbers: Sequence[int], *, keep: bool = True
+        self,
+        room: str,
+        document: Document,
+        index: Index,
+        numbers: Sequence[int],
+        *,
+        keep: bool = True,
     ) -> list[bytes]:
-        found = {number: self.blocks.get((document_id, number)) for number in numbers}
-        wanted = [number for number, source in found.items() if source is None]
+        sizes = {
+            number: self._first_byte(index, document, number + 1) - index.first_byte(number)
+            for number in numbers
+        }
+        found = {number: self.blocks.get((document.id, number)) for number in numbers}
+        wanted = [number for number, source in found.items() if len(source or b"") != sizes[number]]
         if wanted:
-            stored = await self._backend.get_blocks(room, document_id, wanted)
+            stored = await self._backend.get_blocks(room, document.id, wanted)
             for number, data in zip(wanted, stored, strict=True):
                 source = decompress(data, record_limit=self._record_limit)
-                found[number] = source
+                if len(source) < sizes[number]:
+                    raise Missing("A part of this table is gone; the room shows what there is.")
+                found[number] = source[: sizes[number]]
                 if keep:
-                    self.blocks.put((document_id, number), source, len(source))
+                    self.blocks.put((document.id, number), source, len(source))
         return [source for source in found.values() if source is not None]
 
 
@@ -314,7 +333,14 @@ def _parse(
     for number, source in zip(numbers, sources, strict=True):
         skip = max(0, first - index.first_record(number))
         count = end - first - len(records)
-        records += parse_block(source, dialect, skip, count, is_first_block=number == 0)
+        records += parse_block(
+            source,
+            dialect,
+            skip,
+            count,
+            is_first_block=number == 0,
+            literal=index.is_literal(number),
+        )
     return records
 
 
