@@ -39,14 +39,17 @@ class TablecastError(Exception):
 
 
 class Refused(TablecastError):
+    """Also raised as it is, for packed files that cannot be opened."""
+
     code = "refused"
-    status = HTTPStatus.BAD_REQUEST
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class BadMessage(Refused):
     """`about`: the type of the message, where it could be read."""
 
     code = "bad_message"
+    status = HTTPStatus.BAD_REQUEST
     about: str | None = None
 
 

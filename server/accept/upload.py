@@ -18,18 +18,19 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
 
-from server.document.blocks import BLOCK_SIZE, Block, BlockCutter, index_entry
-from server.document.dialect import TSV
+from server.document.blocks import BLOCK_SIZE, Block
+from server.document.intake import Intake, SheetFile
 from server.document.messages import Document, Upload
 from server.errors import (
     Conflict,
     EmptyDocument,
+    NotText,
     StorageFull,
     TablecastError,
     Unavailable,
@@ -97,7 +98,8 @@ class Ingest:
         self._lease_ms = int(limits.lease * 1000)
         self._failed = failed
         self._ended = ended
-        self._cutter = BlockCutter(
+        self._intake = Intake(
+            name=clean_name(name),
             block_size=min(BLOCK_SIZE, limits.record),
             record_limit=limits.record,
             document_limit=limits.document,
@@ -120,7 +122,7 @@ class Ingest:
 
     @property
     def received(self) -> int:
-        return self._cutter.received
+        return self._intake.received
 
     async def begin(self) -> None:
         """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`.
@@ -167,17 +169,13 @@ class Ingest:
         """Take the next bytes; returns when they are cut (not yet stored). Raises what is wrong."""
         self._check()
         self._fed_at = asyncio.get_running_loop().time()
-        blocks = await asyncio.to_thread(self._cutter.feed, chunk)
-        if blocks:
-            await self._put(blocks)
+        await self._take(self._intake.feed(chunk))
 
     async def finish(self) -> Document:
         """No more bytes come: store the rest and make the document complete."""
         self._check()
         self._check_size()
-        blocks = await asyncio.to_thread(self._cutter.finish)
-        if blocks:
-            await self._put(blocks)
+        await self._take(self._intake.finish())
         await self._put(None)
         assert self._task is not None
         await asyncio.shield(self._task)
@@ -228,6 +226,19 @@ class Ingest:
                 "changed while it was read, or cut off. The table before it is back; send it again."
             )
 
+    async def _take(self, steps: Iterator[list[Block]]) -> None:
+        """Do the intake's steps in a thread, and queue the blocks of each before the next."""
+        try:
+            while (blocks := await asyncio.to_thread(next, steps, None)) is not None:
+                self._fed_at = asyncio.get_running_loop().time()
+                if blocks:
+                    await self._put(blocks)
+        except SheetFile as sheet:
+            raise NotText(
+                f"This is a spreadsheet (.{sheet.kind}). Save it as CSV or as tab-separated text "
+                "and send that file. Everyone keeps what they had."
+            ) from None
+
     async def _put(self, blocks: Sequence[Block] | None) -> None:
         """Queue blocks for the store; raises the store's error instead of waiting for ever."""
         assert self._task is not None
@@ -274,10 +285,7 @@ class Ingest:
                 lambda blocks=blocks: self._backend.put_blocks(  # type: ignore[misc]
                     self._room,
                     self.id,
-                    [
-                        StoredBlock(b.number, b.data, index_entry(b.first_record, b.first_byte))
-                        for b in blocks
-                    ],
+                    [StoredBlock(block.number, block.data, block.entry) for block in blocks],
                 )
             )
             last = blocks[-1]
@@ -340,21 +348,27 @@ class Ingest:
                 log.info("room %s: old document %s stays: %s", self._room, previous.id, error)
         return document
 
+    def _size_ahead(self) -> int | None:
+        """Bytes that the table will have, where the file's own size tells."""
+        return None if self._intake.unpacked != self.received else self._upload.size
+
     def _document(self, *, complete: bool) -> Document:
-        header = 1  # record 0 names the columns
+        dialect = self._intake.dialect
+        header = int(dialect.header)
         return Document(
             id=self.id,
             version=self._version,
-            name=self._upload.name,
-            size=self.stored if complete else self._upload.size,
+            name=clean_name(self._intake.name),
+            size=self.stored if complete else self._size_ahead(),
             stored=self.stored,
             records=self._records,
             rows=max(0, self._records - header),
-            columns=self._cutter.columns,
+            columns=self._intake.columns,
             blocks=self._blocks,
             complete=complete,
             created=self._backend.now_ms(),
-            dialect=TSV,
+            dialect=dialect,
+            report=self._intake.report,
         )
 
     async def _append(self, change: changes.Arguments) -> None:

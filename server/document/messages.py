@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from server.document.dialect import Dialect
+from server.document.report import ParseReport
 from server.errors import BadMessage, TablecastError
 
 # Register values
@@ -32,6 +33,7 @@ class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):
     complete: bool
     created: int  # ms since 1970
     dialect: Dialect
+    report: ParseReport | None = None  # what was understood of the file
 
 
 class Page(Struct, frozen=True, kw_only=True):

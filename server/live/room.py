@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from server.document.dialect import Dialect
 from server.document.messages import (
     Document,
     ErrorMessage,
@@ -48,7 +49,7 @@ HERE_WRITES_PER_SECOND: Final = 2000
 RENDER_RETRIES: Final = (0.1, 0.3, 1.0, 3.0)
 
 T = TypeVar("T")
-PageKey = tuple[str, int, int, int, bool]
+PageKey = tuple[str, Dialect, int, int, int, bool]
 Rendering = asyncio.Task[tuple["PageKey", Frame] | TablecastError]
 
 
@@ -93,7 +94,7 @@ class LiveRoom:
         self._page_key: PageKey | None = None
         self._page_serial = 0
         self._page_frame = EMPTY
-        self._wanted: tuple[str, int, int] | None = None  # document, offset, size
+        self._wanted: tuple[str, Dialect, int, int] | None = None  # document, offset, size
         self._rendering: Rendering | None = None
         self._page_failures = 0
         self._unreadable = EMPTY  # what was told of a page that cannot be read
@@ -281,7 +282,7 @@ class LiveRoom:
             await self._publish(page=None)
             while not page_task.done():
                 due = self._page_due()
-                if self._dirty or (due and due[:3]) != self._wanted:
+                if self._dirty or (due and due[:4]) != self._wanted:
                     return  # it is told without this page, or brings another one
                 # Without a timeout: every call of the backend has its own.
                 await self._until_woken(None, page_task)
@@ -297,12 +298,12 @@ class LiveRoom:
         if document is None or page is None or page.document != document.id:
             return None
         rows = max(0, min(page.size, document.rows - page.offset))
-        return document.id, page.offset, page.size, rows, document.complete
+        return document.id, document.dialect, page.offset, page.size, rows, document.complete
 
     def _start_render(self) -> Rendering | None:
         """The rendering of the page that is to be shown; None if it is shown already."""
         document, page, key = self.document, self.page, self._page_due()
-        self._want(key and key[:3])
+        self._want(key and key[:4])
         if document is None or page is None or key is None:
             if self._page_key is not None:
                 self._page_key, self._page_frame = None, EMPTY
@@ -318,7 +319,7 @@ class LiveRoom:
         )
         return self._rendering
 
-    def _want(self, wanted: tuple[str, int, int] | None) -> None:
+    def _want(self, wanted: tuple[str, Dialect, int, int] | None) -> None:
         """Give up the rendering of another page, and what was told about it."""
         if wanted != self._wanted:
             self._wanted = wanted

@@ -143,7 +143,7 @@ async def test_a_spreadsheet_runs_no_formula_where_they_are_defused(
     node: Node, format: str
 ) -> None:
     rows = [["=1+2", "+cmd|x", "-5", "-x", "@a", "\t=1", "a=b", "+3.5"]]
-    await node.put(source([["=header"], *rows]))
+    await node.put(source([["=header", *"bcdefgh"], *rows]))
     kept, _ = await get(node, f"{API}/rows.{format}")
     assert read(format, kept) == rows
     assert (await get(node, f"{API}/rows.{format}?formulas=keep"))[0] == kept

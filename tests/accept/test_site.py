@@ -242,8 +242,8 @@ async def test_wide_ragged_and_empty_tables_have_a_page(node: Node) -> None:
         await node.put(source)
         page = await read(node)
         assert "<tbody>" in page
-    await node.put(b"a\n1\t2\t3\n4\n")
-    assert cells(await read(node)) == [["1", "2", "3"], ["4", "", ""]]
+    await node.put(b"a\tb\n1\t2\t3\n4\t5\n6\n")
+    assert cells(await read(node)) == [["1", "2", "3"], ["4", "5", ""], ["6", "", ""]]
 
 
 # When things are not as they should be
