@@ -1,0 +1,48 @@
+"""What ends a command, as one sentence for whoever typed it.
+
+Failure                  exit code 1
+|-- Misuse               exit code 2: an argument that cannot mean anything
+|-- Changed              the file changed while it was read
+|-- Unreachable          no server there, or the connection was lost
+`-- Refusal              the server said no; its code and whether a retry helps
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Failure(Exception):
+    """`message` is a sentence: what happened, and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Misuse(Failure):
+    exit_code = 2
+
+
+class Changed(Failure):
+    pass
+
+
+class Unreachable(Failure):
+    """`lost`: there was a connection, so that a part may have arrived."""
+
+    def __init__(self, message: str, *, lost: bool = False) -> None:
+        super().__init__(message)
+        self.lost = lost
+
+
+class Refusal(Failure):
+    """`code` is one of docs/PROTOCOL.md; `after` are the seconds that the server asks to wait."""
+
+    def __init__(self, message: str, *, code: str, retry: bool = False, after: float = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry = retry
+        self.after = after

@@ -1,0 +1,163 @@
+"""`tablecast push`: a file or a pipe becomes a room's table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from server.command.client import Client, persistently
+from server.command.console import Console, Progress
+from server.command.failures import Changed, Failure, Misuse, Refusal, Unreachable
+from server.command.link import Link
+from server.command.source import STDIN, File, Pipe, Source, Stamp, open_source, stamp_of
+
+# Seconds between two looks at a watched file: short for a person, nothing for a disk.
+POLL: Final = 0.5
+# Seconds until a push that failed for a while is tried again in watching.
+AGAIN: Final = 5.0
+
+
+async def push(link: Link, path: str, name: str | None, *, watch: bool, console: Console) -> None:
+    """Upload `path` (`-`: standard input) and print the link. Raises `Failure`."""
+    source = open_source(path)
+    if watch and not isinstance(source, File):
+        if path == "-":
+            raise Misuse("--watch needs a file: standard input comes only once.")
+        raise Failure(f"{path} is empty or no regular file, so it cannot be watched.")
+    if isinstance(source, Pipe):
+        # Before a room is made: there may be nothing to show.
+        await source.begin()
+    async with Client(link) as client:
+        if link.room is None:
+            link = await client.new_room()
+        pushing = Pushing(client, link, source, name, console)
+        if watch:
+            assert isinstance(source, File)
+            await pushing.on_every_change(source)
+        if isinstance(source, Pipe):
+            # The end may be hours away, and everyone can already look.
+            console.result(link.page)
+            await pushing.once()
+        else:
+            await pushing.once()
+            console.result(link.page)
+
+
+class Pushing:
+    """Uploads of one source into one room."""
+
+    def __init__(
+        self, client: Client, link: Link, source: Source, name: str | None, console: Console
+    ) -> None:
+        self._client = client
+        self._link = link
+        self._source = source
+        # Standard input has no name of its own; the server has one for such tables.
+        self._name = name if name is not None or source.name == STDIN else source.name
+        self._console = console
+        # Whether the server was there before. One that never was is a matter of the address.
+        self._known = False
+
+    # API
+
+    async def once(self) -> int:
+        """Push now, once more if the file changed while it was read; the table's rows."""
+        try:
+            return await self._persistently()
+        except Changed as changed:
+            self._console.note(f"{changed.message} Sending it again.")
+            try:
+                return await self._persistently()
+            except Changed:
+                raise Failure(
+                    f"{self._source.name} changed again while it was read, so nothing of it is "
+                    "shown. Push it when it is finished, or use --watch, or `tablecast append`."
+                ) from None
+
+    async def on_every_change(self, file: File) -> None:
+        """Push now and whenever the file is another one. Ends only by failing at the first push."""
+        pushed: Stamp | None = None
+        told = False
+        while True:
+            if pushed is not None:
+                await self._changed(file, pushed)
+            try:
+                await self._persistently()
+            except Changed as changed:
+                self._console.note(f"{changed.message} Waiting for its end.")
+                await asyncio.sleep(POLL)
+                pushed = pushed or Stamp(0, 0, 0)
+                continue
+            except Failure as failure:
+                if not told:
+                    raise
+                self._console.error(failure.message)
+                if isinstance(failure, Unreachable) or (
+                    isinstance(failure, Refusal) and failure.retry
+                ):
+                    await asyncio.sleep(AGAIN)
+                    continue
+                # The same bytes would be refused again; others may not.
+                pushed = file.stamp or stamp_of(file.path) or pushed
+                continue
+            assert file.stamp is not None
+            pushed = file.stamp
+            if told:
+                self._console.note(f"{file.name} was sent again.")
+            else:
+                self._console.result(self._link.page)
+                self._console.note(f"Watching {file.name}; Ctrl+C ends it.")
+                told = True
+
+    # Internal
+
+    async def _changed(self, file: File, pushed: Stamp) -> None:
+        """Wait until the file is another one and has stayed so from one look to the next."""
+        before = pushed
+        absent = False
+        while True:
+            await asyncio.sleep(POLL)
+            now = stamp_of(file.path)
+            if now is None:
+                if not absent:
+                    self._console.note(f"{file.name} is gone or empty; waiting for it.")
+                absent = True
+                continue
+            if now != pushed and now == before:
+                return
+            before, absent = now, False
+
+    async def _persistently(self) -> int:
+        def may_repeat(failure: Refusal | Unreachable) -> bool:
+            if isinstance(failure, Refusal):
+                self._known = True
+                return failure.retry and self._source.repeatable
+            self._known |= failure.lost
+            return self._known and self._source.repeatable
+
+        rows = await persistently(self._attempt, may_repeat, self._console)
+        self._known = True
+        return rows
+
+    async def _attempt(self) -> int:
+        source = self._source
+        await source.begin()
+        try:
+            body = self._shown(source.body(), Progress(self._console, source.name, source.size))
+            return await self._client.put(self._link, self._name, body, source.size)
+        except Refusal as refusal:
+            if refusal.code == "upload_lost" and isinstance(source, Pipe):
+                raise Failure(
+                    f"{refusal.message} For what comes slowly there is `tablecast append`."
+                ) from None
+            raise
+        finally:
+            source.end()
+            self._console.clear()
+
+    @staticmethod
+    async def _shown(body: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
+        async for piece in body:
+            yield piece
+            progress.add(len(piece))

@@ -1,0 +1,87 @@
+"""`tablecast serve`: one node, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from server.app import HUB, make_app
+from server.command.failures import Failure, Misuse
+from server.command.link import VARIABLE
+from server.settings import Settings, SettingsError, variable
+
+log = logging.getLogger("tablecast")
+
+# Connections that wait to be accepted: a restart of the other nodes sends all their viewers here.
+BACKLOG = 4096
+
+
+def run(given: Mapping[str, str | None]) -> None:
+    """Serve by the environment and what was `given` (by the names of settings), until a signal.
+
+    Raises `Misuse` for a setting that is wrong, `Failure` where it cannot listen.
+    """
+    _raise_open_files()
+    # Whoever pushes and serves on one machine has that variable in the environment of both.
+    environ = {name: text for name, text in os.environ.items() if name != VARIABLE}
+    environ |= {variable(name): text for name, text in given.items() if text is not None}
+    try:
+        settings = Settings.from_env(environ)
+    except SettingsError as error:
+        raise Misuse(str(error)) from None
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        # A second signal, for whoever does not want to wait for the end.
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(settings))
+    except OSError as error:
+        raise Failure(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
+            "Choose another port with --port."
+        ) from None
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then send viewers to other nodes and end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    app = make_app(settings)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
+        await site.start()
+        port = runner.addresses[0][1]
+        shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::") else settings.host
+        where = "Redis" if settings.redis_url else "this process's memory"
+        print(f"Tablecast serves on http://{shown}:{port} (rooms are kept in {where})", flush=True)
+        await stop.wait()
+        # A second signal ends at once, for whoever waits at a terminal.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        log.info("draining %d viewers", len(app[HUB].viewers))
+        # Without Redis there is no other node to spare from a storm of viewers.
+        spread = settings.drain_time if settings.redis_url else 0
+        await app[HUB].drain(spread)
+    finally:
+        await runner.cleanup()
+
+
+def _raise_open_files() -> None:
+    """Take as many open files as the system allows: each viewer is one, and shells start low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        # Some systems report a hard limit that they then refuse.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
