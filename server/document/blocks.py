@@ -337,6 +337,10 @@ class BlockCutter:
         self._cut_blocks += 1
         self._cut_records += records
         self._cut_bytes += len(source)
+        if not self._cut_records:
+            self._held_size += len(block.data)
+            if self._held_size > max(self._record_limit, BLOCK_SIZE):
+                raise self._too_much_before()
         return block
 
     def _check_columns(self, outside: bytes, records: int) -> None:
@@ -358,9 +362,6 @@ class BlockCutter:
     def _hand_out(self, blocks: list[Block]) -> list[Block]:
         if not self._cut_records:
             self._held += blocks
-            self._held_size += sum(len(block.data) for block in blocks)
-            if self._held_size > self._record_limit:
-                raise self._too_much_before()
             return []
         blocks = self._held + blocks
         self._held = []
