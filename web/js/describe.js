@@ -1,18 +1,12 @@
-import { make, need } from "./dom.js";
-import { counted, fileSize, number } from "./format.js";
+import { need } from "./dom.js";
 
 /** @typedef {import("./session.js").Session} Session */
-/** @typedef {import("./types.js").DocumentValue} DocumentValue */
 
-/** @type {Record<string, string>} */
-const DELIMITERS = { "\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe" };
-
-/** What the bar and the empty room say about the table: name, facts, window title. */
+/** What the bar and the empty room say about the table: its name, also as the window's title. */
 export class Description {
   /** @type {Session} */
   #session;
   #name = need("#name", HTMLElement);
-  #facts = need("#facts", HTMLElement);
   #emptyTitle = need("#empty-title", HTMLElement);
   #emptyText = need("#empty-text", HTMLElement);
   #emptyDo = need("#empty-do", HTMLElement);
@@ -41,35 +35,8 @@ export class Description {
     this.#name.title = name;
     const unknown = this.#session.degraded;
     need("bdi", HTMLElement, this.#name).textContent = name || (unknown ? "This room" : "An empty room");
-    const nothing = make("span", {}, unknown ? "its table is not known right now" : "no table yet");
-    const facts = table ? this.#factsOf(table) : [nothing];
-    this.#facts.replaceChildren(...facts.flatMap((fact, index) => (index ? [" · ", fact] : [fact])));
     this.#upload.title = name ? "Show another file: it replaces the table for everyone here" : "Show a file to everyone here";
     this.#sayEmpty();
-  }
-
-  /** @param {DocumentValue} document */
-  #factsOf(document) {
-    const { dialect } = document;
-    const read = [DELIMITERS[dialect.delimiter] ?? dialect.delimiter, dialect.encoding.toUpperCase()];
-    if (dialect.header) read.push("header");
-    const facts = [
-      make("span", {}, counted(document.rows, "row") + (document.complete ? "" : " so far")),
-      make("span", {}, counted(document.columns, "column")),
-    ];
-    if (document.size !== null) facts.push(make("span", {}, this.#size(document, document.size)));
-    facts.push(make("span", {}, read.join(", ")), make("span", {}, `version ${number(document.version)}`));
-    return facts;
-  }
-
-  /**
-   * @param {DocumentValue} document
-   * @param {number} size
-   */
-  #size(document, size) {
-    if (!document.complete) return fileSize(size);
-    const href = `/api/rooms/${this.#session.uuid}/document`;
-    return make("a", { href, download: document.name, title: "Download the file" }, fileSize(size));
   }
 
   #sayEmpty() {
@@ -88,7 +55,7 @@ export class Description {
       this.#emptyDo.hidden = true;
     } else {
       this.#emptyTitle.textContent = "This room has no table yet";
-      this.#emptyText.textContent = "Drop a TSV file anywhere on this page. Everyone who has the link sees it at once.";
+      this.#emptyText.textContent = "Drop a TSV, CSV, Excel, OpenDocument or Parquet file anywhere on this page, packed or not. Everyone who has the link sees it at once.";
     }
   }
 }

@@ -54,6 +54,14 @@ export class Notices {
   }
 
   /**
+   * Whether what is said is about this.
+   * @param {string} about
+   */
+  isAbout(about) {
+    return this.#about === about;
+  }
+
+  /**
    * What is said about this is not true any more.
    * @param {string} about
    */

@@ -1,17 +1,21 @@
 import { Description } from "./describe.js";
 import { need } from "./dom.js";
-import { DropZone, objection } from "./drop.js";
+import { Download } from "./download.js";
+import { Facts } from "./facts.js";
 import { number } from "./format.js";
 import { Notices } from "./notices.js";
 import { Pager } from "./pager.js";
 import { Picker } from "./picker.js";
 import { Progress } from "./progress.js";
 import { Reader } from "./reader.js";
+import { Report } from "./report.js";
 import { Resizer } from "./resizer.js";
 import { Share } from "./share.js";
 import { Status } from "./status.js";
 import { TableView } from "./table.js";
 import { ThemeSwitch } from "./theme-switch.js";
+import { Uploads } from "./uploads.js";
+import { Versions } from "./versions.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./types.js").RegisterValues} RegisterValues */
@@ -25,7 +29,6 @@ export class RoomPage {
   #empty = need("#empty", HTMLElement);
   #caption = need("#caption", HTMLElement);
   #leftOut = need("#left-out", HTMLElement);
-  #overlay = need("#overlay", HTMLElement);
   /** @type {TableView} */
   #view;
   /** @type {Reader} */
@@ -34,10 +37,16 @@ export class RoomPage {
   #picker;
   /** @type {Pager} */
   #pager;
-  /** @type {string} the upload that this browser sent last */
-  #own = "";
-  /** @type {string} the table that stayed when an upload failed */
-  #failed = "";
+  /** @type {Facts} */
+  #facts;
+  /** @type {Report} */
+  #report;
+  /** @type {Versions} */
+  #versions;
+  /** @type {Uploads} */
+  #uploads;
+  /** The page that a screen reader was told of last. */
+  #told = "";
   #announceTimer = 0;
 
   /** @param {Session} session */
@@ -51,6 +60,14 @@ export class RoomPage {
       notices: this.#notices,
     });
     this.#pager = new Pager(session, { notices: this.#notices, cellActive: () => this.#picker.active !== null });
+    this.#uploads = new Uploads(session, this.#notices);
+    this.#facts = new Facts(session);
+    this.#versions = new Versions(session, this.#facts.buttons.versions);
+    this.#report = new Report(session, {
+      fact: this.#facts.buttons.report,
+      turn: (pageNo) => this.#pager.turn(pageNo),
+      send: (file, sheet) => this.#uploads.take(file, { sheet }),
+    });
   }
 
   // API
@@ -60,6 +77,10 @@ export class RoomPage {
     new ThemeSwitch(need('[data-action="theme"]', HTMLElement)).start();
     new Share(this.#notices).start();
     new Description(session).start();
+    this.#facts.start();
+    this.#report.start();
+    this.#versions.start();
+    new Download(session, this.#facts.buttons.download).start();
     new Status(session).start();
     new Progress(session).start();
     this.#view.start();
@@ -67,23 +88,15 @@ export class RoomPage {
     this.#picker.start();
     this.#reader.start();
     this.#pager.start();
-    this.#startDrop();
     session.on("page", () => {
       this.#notices.over("page");
       this.#showPage(true);
     });
     session.on("registers", ({ before, now }) => this.#changed(before, now));
-    session.on("error", (error) => this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad", about: error.about ?? "" }));
-    session.on("acknowledged", (uploader) => (this.#own = uploader.id));
-    session.on("uploaded", ({ uploader, outcome }) => this.#uploaded(uploader, outcome));
-    this.#own = session.uploader?.id ?? session.lastUpload?.uploader.id ?? "";
-    addEventListener("beforeunload", (event) => {
-      if (session.uploader) event.preventDefault();
-    });
+    session.on("error", (error) => this.#refused(error));
     need('[data-action="upload"]', HTMLElement).addEventListener("click", () => this.#closeMenu());
     this.#showPage(false);
-    // Small files are here before the page is.
-    if (session.lastUpload) this.#uploaded(session.lastUpload.uploader, session.lastUpload.outcome);
+    this.#uploads.start();
   }
 
   // Internal
@@ -108,7 +121,10 @@ export class RoomPage {
     const rows = known.data.length ? `, rows ${number(known.first_row)} to ${number(known.first_row + known.data.length - 1)}` : "";
     const where = `Page ${number(known.page_no)} of ${number(this.#pager.pages)}${rows}`;
     this.#caption.textContent = `${registers.document?.name ?? ""}, ${where}`;
-    if (aloud) this.#announce(where);
+    // Rows that are added to a page are not told again and again.
+    const told = `${known.document} ${known.page_no}`;
+    if (aloud && told !== this.#told) this.#announce(where);
+    this.#told = told;
   }
 
   /**
@@ -119,84 +135,14 @@ export class RoomPage {
     // The page of a new document follows in its own message; the old table stays until then, unless
     // there is no document any more.
     if (!now.document && this.#view.page) this.#showPage(false);
-    const another = now.upload ?? now.document;
-    if (another && another.id !== this.#failed) this.#notices.over("upload");
-    if (!before.upload || before.upload.id === now.upload?.id) return;
-    const { id, name } = before.upload;
-    if (id === this.#own) return;
-    if (now.document?.id === id) {
-      if (now.document.complete) this.#notices.note(`“${name}” has arrived: ${number(now.document.rows)} rows, version ${number(now.document.version)}.`);
-    } else {
-      this.#failed = now.document?.id ?? "";
-      this.#notices.say(`“${name}” was not taken: it is no table, or whoever sent it stopped. ${kept(now.document)}`, { tone: "warn", about: "upload" });
-    }
+    // A cell that is read differently now is not shown on.
+    if (JSON.stringify(before.document?.dialect) !== JSON.stringify(now.document?.dialect)) this.#reader.close();
   }
 
-  #startDrop() {
-    new DropZone({
-      taken: (file) => this.#take(file),
-      problem: (text) => this.#notices.say(text, { tone: "warn" }),
-      over: (over) => this.#promise(over),
-    }).start();
-  }
-
-  /** Why no file can be taken now; empty if one can. */
-  #obstacle() {
-    const { phase, degraded, registers, uploader } = this.#session;
-    const running = uploader?.file.name ?? registers.upload?.name;
-    if (phase === "live" && !uploader && registers.upload && registers.upload.id === this.#own) {
-      return "The room still waits for the upload that broke off; it gives it up within half a minute.";
-    }
-    if (running && phase === "live") return `“${running}” is still arriving. Wait until it is here, then drop the next.`;
-    if (degraded) return "The storage cannot be reached, so a file cannot be taken now. It comes back by itself.";
-    if (phase !== "live") return "There is no connection now, so a file cannot be taken. It comes back by itself.";
-    return "";
-  }
-
-  /** @param {boolean} over */
-  #promise(over) {
-    this.#overlay.hidden = !over;
-    if (!over) return;
-    const obstacle = this.#obstacle();
-    const name = this.#session.registers.document?.name;
-    this.#overlay.classList.toggle("refused", obstacle !== "");
-    const title = obstacle ? "Not now" : name ? "Drop to replace the table" : "Drop to show it here";
-    const text = obstacle || (name ? `Everyone here will see the new file instead of “${name}”.` : "Everyone who has the link sees it at once.");
-    need("#overlay-title", HTMLElement).textContent = title;
-    need("#overlay-text", HTMLElement).textContent = text;
-  }
-
-  /** @param {File} file */
-  #take(file) {
-    const objected = objection(file, this.#session.limits?.document_bytes);
-    if (objected) return this.#notices.say(objected, { tone: "warn" });
-    const obstacle = this.#obstacle();
-    const action = { label: "Try again", run: () => this.#take(file) };
-    if (obstacle) return this.#notices.say(obstacle, { tone: "warn", action });
-    this.#notices.clear();
-    this.#own = "";
-    if (!this.#session.upload(file)) this.#notices.say("There is no connection yet, so nothing was sent.", { tone: "warn", action });
-  }
-
-  /**
-   * @param {import("./uploader.js").Uploader} uploader
-   * @param {import("./uploader.js").Outcome} outcome
-   */
-  #uploaded(uploader, outcome) {
-    const { file } = uploader;
-    if (outcome.kind === "done") {
-      this.#notices.note(`“${file.name}” is here for everyone. Share the link to bring more people.`);
-      return;
-    }
-    const previous = this.#session.registers.upload?.previous ?? (uploader.id === this.#session.registers.document?.id ? null : this.#session.registers.document);
-    const keeps = kept(previous);
-    if (outcome.kind === "cancelled") {
-      this.#notices.say(`Stopped sending “${file.name}”. ${keeps}`, { tone: "warn" });
-      return;
-    }
-    const action = outcome.retry ? { label: "Send it again", run: () => this.#take(file) } : undefined;
-    const said = outcome.complete ? outcome.message : `${outcome.message} ${this.#session.phase === "live" ? keeps : goesBack(previous)}`;
-    this.#notices.say(said, { tone: "bad", action });
+  /** @param {import("./types.js").ErrorMessage} error */
+  #refused(error) {
+    if (this.#report.refused(error) || this.#versions.refused(error)) return;
+    this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad", about: error.about ?? "" });
   }
 
   #closeMenu() {
@@ -209,14 +155,4 @@ export class RoomPage {
     clearTimeout(this.#announceTimer);
     this.#announceTimer = window.setTimeout(() => (this.#announcer.textContent = text), 200);
   }
-}
-
-/** @param {import("./types.js").DocumentValue|null|undefined} table */
-function kept(table) {
-  return table ? `“${table.name}”, version ${number(table.version)}, is shown as before.` : "The room is empty as before.";
-}
-
-/** @param {import("./types.js").DocumentValue|null|undefined} table */
-function goesBack(table) {
-  return table ? `The room goes back to “${table.name}”, version ${number(table.version)}.` : "The room stays empty.";
 }

@@ -1,5 +1,6 @@
 import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
+import { Pending } from "./pending.js";
 import { Registers } from "./registers.js";
 import { Uploader } from "./uploader.js";
 
@@ -8,6 +9,8 @@ import { Uploader } from "./uploader.js";
 /** @typedef {import("./types.js").RegisterValues} RegisterValues */
 /** @typedef {import("./connection.js").Phase} Phase */
 /** @typedef {import("./uploader.js").Outcome} Outcome */
+/** @typedef {import("./uploader.js").Manner} Manner */
+/** @typedef {import("./pending.js").Unfinished} Unfinished */
 /**
  * @typedef {object} SessionEvents
  * @property {{before: RegisterValues, now: RegisterValues}} registers
@@ -36,6 +39,14 @@ export class Session {
   #uploader = null;
   /** @type {SessionEvents["uploaded"]|null} */
   #lastUpload = null;
+  /** @type {Pending} */
+  #pending;
+  /** @type {{id: string, file: File}|null} the last table that came from here, and the file it was */
+  #sent = null;
+  /** @type {Unfinished|null} cancelled while there was no connection */
+  #abandoned = null;
+  /** The upload that was found again only to cancel it. */
+  #cancelled = "";
 
   /** @param {string} uuid */
   constructor(uuid) {
@@ -43,6 +54,7 @@ export class Session {
     this.degraded = false;
     this.here = 0;
     this.retryAt = 0;
+    this.#pending = new Pending(uuid);
     const url = new URL(`/ws/${uuid}`, location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     this.#connection = new Connection(url.href, {
@@ -83,6 +95,17 @@ export class Session {
     return this.#lastUpload;
   }
 
+  /** The upload that this tab began before it was loaded anew, while the room waits for it. */
+  get unfinished() {
+    const kept = this.uploader ? null : this.#pending.get();
+    return kept && kept.id === this.registers.upload?.id ? kept : null;
+  }
+
+  /** The file that the shown table was made of, if it came from here. */
+  get source() {
+    return this.#sent && this.#sent.id === this.registers.document?.id ? this.#sent.file : null;
+  }
+
   /**
    * What the page that was loaded shows already.
    * @param {import("./types.js").Boot} boot
@@ -116,20 +139,46 @@ export class Session {
   }
 
   /**
+   * Read the table otherwise, for everyone.
+   * @param {Partial<import("./types.js").Dialect>} changes
+   * @returns {boolean} whether it was sent
+   */
+  read(changes) {
+    return this.phase === "live" && this.#connection.send({ type: "dialect", ...changes });
+  }
+
+  /**
+   * Show an earlier version to everyone.
+   * @param {number} version
+   * @returns {boolean} whether it was sent
+   */
+  showVersion(version) {
+    return this.phase === "live" && this.#connection.send({ type: "version", version });
+  }
+
+  /**
+   * Send a file, or go on with it where an upload before a reload stopped.
    * @param {File} file
+   * @param {Manner} [manner]
    * @returns {boolean} false while there is no connection or another upload of this browser runs
    */
-  upload(file) {
+  upload(file, manner = {}) {
     if (!this.#limits || this.phase !== "live" || this.uploader) return false;
+    const kept = this.unfinished;
+    const goesOn = kept && this.#pending.isFor(file) ? { sheet: kept.sheet, resume: kept.token } : {};
     /** @type {Uploader} */
-    const uploader = new Uploader(this.#connection, file, this.#limits, (outcome) => {
-      this.#lastUpload = { uploader, outcome };
-      this.#events.emit("uploaded", this.#lastUpload);
-    });
+    const uploader = new Uploader(this.#connection, file, this.#limits, { ...manner, ...goesOn }, (outcome) => this.#uploadEnded(uploader, outcome));
     this.#uploader = uploader;
     this.#lastUpload = null;
     uploader.start();
     return true;
+  }
+
+  /** Give the unfinished upload up, for everyone. */
+  abandon() {
+    this.#abandoned = this.unfinished;
+    this.#pending.forget();
+    this.#cancelAbandoned();
   }
 
   // Internal
@@ -139,7 +188,8 @@ export class Session {
     switch (message.type) {
       case "hello":
         this.#limits = message.limits;
-        return;
+        this.#cancelAbandoned();
+        return this.uploader?.reconnected();
       case "state":
         return this.#takeState(message);
       case "page":
@@ -154,16 +204,59 @@ export class Session {
         this.degraded = message.degraded;
         return this.#events.emit("degraded", message.degraded);
       case "ack":
-        if (!this.uploader) return;
-        this.uploader.acknowledged(message);
-        if (this.#uploader) this.#events.emit("acknowledged", this.#uploader);
-        return;
+        return this.#takeAck(message);
       case "error":
-        if (message.about?.startsWith("upload") && this.uploader) return this.uploader.refused(message.message, message.retry);
+        if (message.about?.startsWith("upload") && this.uploader) return this.#takeRefusal(this.uploader, message);
         // After a cancel, chunks that were already on their way are refused; nobody needs to hear it.
-        if (message.code === "no_upload") return;
+        if (message.code === "no_upload" || (message.code === "upload_lost" && !this.uploader)) return;
         return this.#events.emit("error", message);
     }
+  }
+
+  /** @param {import("./types.js").AckMessage} ack */
+  #takeAck(ack) {
+    const { uploader } = this;
+    if (!uploader || ack.upload === this.#cancelled) return;
+    const { id, token } = uploader;
+    uploader.acknowledged(ack);
+    if (uploader.active && uploader.token && (uploader.id !== id || uploader.token !== token)) this.#pending.keep(uploader);
+    this.#events.emit("acknowledged", uploader);
+  }
+
+  /**
+   * @param {Uploader} uploader
+   * @param {import("./types.js").ErrorMessage} error
+   */
+  #takeRefusal(uploader, error) {
+    uploader.refused(error);
+    if (uploader.active) this.#events.emit("acknowledged", uploader);
+  }
+
+  /**
+   * @param {Uploader} uploader
+   * @param {Outcome} outcome
+   */
+  #uploadEnded(uploader, outcome) {
+    const { file, id, token, sheet } = uploader;
+    if (outcome.kind === "done") this.#sent = { id, file };
+    if (outcome.kind === "cancelled" && token && this.phase !== "live") {
+      const { name, size, lastModified } = file;
+      this.#abandoned = { uuid: this.uuid, id, token, name, size, lastModified, sheet };
+    }
+    // Without a connection for good, a reload may still go on with it.
+    if (this.phase !== "closed") this.#pending.forget();
+    this.#lastUpload = { uploader, outcome };
+    this.#events.emit("uploaded", this.#lastUpload);
+  }
+
+  /** The server keeps an upload whose connection was lost; a cancel has to find it again first. */
+  #cancelAbandoned() {
+    if (!this.#abandoned || this.phase !== "live") return;
+    const { id, name, size, token, sheet } = this.#abandoned;
+    this.#abandoned = null;
+    this.#cancelled = id;
+    this.#connection.send({ type: "upload", name, size, sheet, resume: token });
+    this.#connection.send({ type: "upload_cancel" });
   }
 
   /** @param {import("./types.js").StateMessage} state */
@@ -199,7 +292,8 @@ export class Session {
     this.retryAt = retryAt;
     if (phase === "reconnecting" || phase === "closed") {
       this.degraded = false;
-      this.uploader?.lost();
+      if (phase === "closed") this.uploader?.lost();
+      else this.uploader?.interrupted();
     }
     this.#events.emit("phase", { phase, retryAt });
   }

@@ -345,7 +345,7 @@ export class TableView {
   #headCell(page, column) {
     const name = page.header[column] ?? "";
     const cell = make("th", { scope: "col", "data-column": String(column) });
-    const shown = make("span", { class: "head" }, shorten(name));
+    const shown = make("span", { class: "head", "data-number": number(column + 1) }, shorten(name));
     if (this.#numeric[column]) cell.classList.add("number");
     if (!name) {
       cell.classList.add("unnamed");
