@@ -228,6 +228,9 @@ export class Session {
    * @param {import("./types.js").ErrorMessage} error
    */
   #takeRefusal(uploader, error) {
+    const table = this.registers.document;
+    // The answer to the end of the upload was lost, and with it the word that all is there.
+    if (error.code === "upload_lost" && table?.complete && table.id === uploader.id) return uploader.finished();
     uploader.refused(error);
     if (uploader.active) this.#events.emit("acknowledged", uploader);
   }

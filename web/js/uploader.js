@@ -134,6 +134,11 @@ export class Uploader {
     this.#end({ kind: "failed", message, complete: true, retry: error.retry, code: error.code });
   }
 
+  /** The document is complete, as everyone sees. */
+  finished() {
+    this.#end({ kind: "done" });
+  }
+
   /** The connection is gone for now. */
   interrupted() {
     if (!this.#active) return;

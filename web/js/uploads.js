@@ -20,7 +20,7 @@ export class Uploads {
   #own = "";
   /** @type {string} the table that stayed when an upload failed */
   #failed = "";
-  /** @type {File|null} what waits for a word whether it replaces the upload that runs */
+  /** @type {{file: File, sheet?: string}|null} what waits for a word whether it replaces the upload that runs */
   #offered = null;
   /** @type {DocumentValue|null} the last complete table that was shown */
   #complete = null;
@@ -177,7 +177,7 @@ export class Uploads {
   #offer({ file, sheet }) {
     const running = this.#session.registers.upload?.name;
     const other = running ? `“${running}”` : "Another file";
-    this.#offered = file;
+    this.#offered = { file, sheet };
     this.#notices.say(`${other} is just arriving here, so your “${file.name}” was not sent. Replacing it stops it for everyone.`, {
       tone: "warn",
       action: { label: "Replace it with mine", run: () => this.take(file, { sheet, replace: true }) },
@@ -187,10 +187,11 @@ export class Uploads {
 
   /** What was to be replaced is over. */
   #withdrawOffer() {
-    const file = this.#offered;
+    const offered = this.#offered;
     this.#offered = null;
-    if (!file || !this.#notices.isAbout("offer")) return;
-    const action = { label: "Send it", run: () => this.take(file) };
+    if (!offered || !this.#notices.isAbout("offer")) return;
+    const { file, sheet } = offered;
+    const action = { label: "Send it", run: () => this.take(file, { sheet }) };
     this.#notices.say(`The other upload is over. Your “${file.name}” can be sent now.`, { tone: "warn", action });
   }
 }
