@@ -98,7 +98,8 @@ export class Report {
   }
 
   #show() {
-    const { document: table, report, upload } = this.#session.registers;
+    const { document: table, upload } = this.#session.registers;
+    const report = table?.report;
     this.#panel.offer(Boolean(table && (report || table.sheet)));
     if (!table) return;
     this.#title.textContent = `How “${table.name}” is read`;

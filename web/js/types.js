@@ -11,6 +11,7 @@
  * @property {number} stored  bytes that can be read so far
  * @property {number} rows
  * @property {number} columns
+ * @property {ReportValue|null} [report]  what was understood of the file
  * @property {boolean} complete
  * @property {number} [created]  ms since 1970
  * @property {Dialect} dialect
@@ -48,7 +49,6 @@
  * @property {DocumentValue|null} [document]
  * @property {PageValue|null} [page]
  * @property {UploadValue|null} [upload]
- * @property {ReportValue|null} [report]
  * @property {DocumentValue[]|null} [versions]  complete documents, the newest first
  *
  * @typedef {{row: number, column: number, size: number}} Cut
