@@ -15,6 +15,8 @@ from aiohttp import web
 
 import web as browser
 from server.accept.api import ApiDoor
+from server.accept.append import AppendDoor
+from server.accept.correct import Corrector
 from server.accept.health import HealthDoor
 from server.accept.metrics import MetricsDoor
 from server.accept.problems import middleware
@@ -22,6 +24,7 @@ from server.accept.rows import RowsDoor
 from server.accept.site import SiteDoor, set_up_templates
 from server.accept.socket import SocketDoor
 from server.accept.uploads import Uploads
+from server.accept.versions import VersionsDoor
 from server.accept.view import Rooms
 from server.fanout.backend import Backend
 from server.fanout.memory import MemoryBackend
@@ -117,9 +120,12 @@ def _add_routes(
     node = settings.node
     rooms = Rooms(backend, keeper)
     site = SiteDoor(rooms, reader, uploads, settings, node, WEB_ROOT)
-    api = ApiDoor(backend, rooms, reader, uploads, settings)
+    corrector = Corrector(backend, reader, uploads)
+    api = ApiDoor(backend, rooms, reader, uploads, corrector, settings)
     rows = RowsDoor(rooms, reader, settings, api.get_page)
-    socket = SocketDoor(hub, backend, reader, uploads, settings, node)
+    appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)
+    versions = VersionsDoor(backend)
+    socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node)
     health = HealthDoor(backend, hub)
     app.add_routes(
         [
@@ -131,12 +137,15 @@ def _add_routes(
             web.get("/api/rooms/{uuid}", api.get_room),
             web.put("/api/rooms/{uuid}/document", api.put_document),
             web.get("/api/rooms/{uuid}/document", api.get_document),
+            web.post("/api/rooms/{uuid}/document/rows", appends.append),
+            web.put("/api/rooms/{uuid}/version", versions.put_version),
             web.get("/api/rooms/{uuid}/rows", rows.rows),
             web.get("/api/rooms/{uuid}/rows.{extension}", rows.rows),
             # “1.5” is no page in a format, but a wrong number.
             web.get("/api/rooms/{uuid}/pages/{page_no}.{extension:[a-z][a-z0-9]*}", rows.page),
             web.get("/api/rooms/{uuid}/pages/{page_no}", rows.page),
             web.put("/api/rooms/{uuid}/page", api.put_page),
+            web.put("/api/rooms/{uuid}/dialect", api.put_dialect),
             web.get("/api/rooms/{uuid}/rows/{row}/cells/{column}", api.get_cell),
             web.get("/healthz", health.alive),
             web.get("/readyz", health.ready),

@@ -11,13 +11,14 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
+from server.accept.correct import Corrector
 from server.accept.guard import room_of, site_of
 from server.accept.turn import turn_page
 from server.accept.upload import IDLE_LIMIT, Ingest
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.blocks import BLOCK_SIZE
-from server.document.messages import Document, encode
+from server.document.messages import Correct, Document, encode
 from server.errors import (
     BadMessage,
     NoDocument,
@@ -42,6 +43,16 @@ class PageTurn(msgspec.Struct):
     page_no: int
 
 
+class Correction(msgspec.Struct, forbid_unknown_fields=True):
+    """The fields of the message `dialect`."""
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    header: bool | None = None
+
+
 class ApiDoor:
     """Everything under `/api`."""
 
@@ -51,12 +62,14 @@ class ApiDoor:
         rooms: Rooms,
         reader: Reader,
         uploads: Uploads,
+        corrector: Corrector,
         settings: Settings,
     ) -> None:
         self._backend = backend
         self._rooms = rooms
         self._reader = reader
         self._uploads = uploads
+        self._corrector = corrector
         self._settings = settings
 
     async def create_room(self, request: web.Request) -> web.StreamResponse:
@@ -148,6 +161,16 @@ class ApiDoor:
         known = await self._rooms.view(room)
         rev = await turn_page(self._backend, room, turn.page_no, known.snapshot)
         return _json({"page_no": turn.page_no, "rev": rev})
+
+    async def put_dialect(self, request: web.Request) -> web.StreamResponse:
+        """Correct how the table is read, for everyone; answers when everyone sees it."""
+        room = room_of(request)
+        try:
+            wanted = msgspec.json.decode(await self._body(request), type=Correction)
+        except msgspec.MsgspecError as error:
+            raise BadMessage(f'Send {{"delimiter": ";"}} or the like as JSON: {error}.') from None
+        await self._corrector.correct(room, Correct(**msgspec.structs.asdict(wanted)))
+        return _json(self._document(await self._rooms.view(room)))
 
     async def get_cell(self, request: web.Request) -> web.StreamResponse:
         """The whole of a cell that a page shows shortened, as plain text."""

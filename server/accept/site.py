@@ -16,6 +16,7 @@ from yarl import URL
 from server.accept.guard import room_of, site_of
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
+from server.document.encodings import CHOICES
 from server.document.messages import Document, PageMessage, State, encode
 from server.errors import Missing, PageOutOfRange, Unavailable
 from server.live.reader import Reader, page_count, page_offset
@@ -135,6 +136,7 @@ class SiteDoor:
             "page_count": page_count(document.rows, page.page_size) if document and page else 1,
             "numeric": numeric_columns(page) if page else [],
             "degraded": room_view is None,
+            "encodings": CHOICES,
             "boot_json": json_for_script(boot),
         }
 

@@ -14,19 +14,23 @@ from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from server.accept.correct import Corrector
 from server.accept.guard import TokenBucket, room_of
 from server.accept.turn import turn_page
 from server.accept.upload import Ingest
 from server.accept.uploads import Uploads
+from server.accept.versions import show_version
 from server.document.messages import (
     Ack,
     CancelUpload,
     ClientMessage,
+    Correct,
     EndUpload,
     Heartbeat,
     Hello,
     Peek,
     ServerMessage,
+    ShowVersion,
     StartUpload,
     Sync,
     TurnPage,
@@ -43,6 +47,7 @@ from server.errors import (
     UploadInProgress,
 )
 from server.fanout.backend import Backend
+from server.fanout.tasks import end
 from server.live.frames import encode_frame, pong
 from server.live.hub import Hub
 from server.live.reader import Reader, page_offset
@@ -68,6 +73,7 @@ class SocketDoor:
         backend: Backend,
         reader: Reader,
         uploads: Uploads,
+        corrector: Corrector,
         settings: Settings,
         node: str,
     ) -> None:
@@ -75,6 +81,7 @@ class SocketDoor:
         self._backend = backend
         self._reader = reader
         self._uploads = uploads
+        self._corrector = corrector
         self._settings = settings
         self._node = node
 
@@ -126,6 +133,10 @@ class SocketDoor:
         return self._uploads
 
     @property
+    def corrector(self) -> Corrector:
+        return self._corrector
+
+    @property
     def settings(self) -> Settings:
         return self._settings
 
@@ -157,6 +168,7 @@ class Session:
         self._live: LiveRoom | None = None
         self._ingest: Ingest | None = None
         self._failed: asyncio.Task[None] | None = None
+        self._correction: asyncio.Task[None] | None = None
         # What is left of an upload that was refused or has failed may still be on its way.
         self._leftovers = False
         rate = door.settings.page_turns_per_second
@@ -192,6 +204,8 @@ class Session:
         """End what the viewer leaves behind: an upload without its uploader is given up."""
         if self._failed is not None:
             self._failed.cancel()
+        if self._correction is not None:
+            await end([self._correction])
         if self._ingest is not None:
             await asyncio.shield(self._ingest.abort())
 
@@ -247,6 +261,11 @@ class Session:
                 await self._end_upload()
             case CancelUpload():
                 await self._cancel_upload()
+            case ShowVersion():
+                self._limit_rate()
+                await show_version(self._door.backend, self._viewer.room, message.version)
+            case Correct():
+                self._correct(message)
             case Sync():
                 self._sync(message)
             case Heartbeat():
@@ -281,6 +300,21 @@ class Session:
             raise RateLimited("That was too fast: ask again in a second.")
         if not live.loaded or (message.epoch, message.rev) != (live.epoch, live.rev):
             live.resend(self._viewer)
+
+    def _correct(self, message: Correct) -> None:
+        """Read the table in another way; a new cut takes its time, so pages turn meanwhile."""
+        if self._correction is not None and not self._correction.done():
+            raise UploadInProgress("Your last correction is still being made. Wait a moment.")
+        self._correction = asyncio.create_task(self._make_correction(message), name="correction")
+
+    async def _make_correction(self, message: Correct) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            try:
+                await self._door.corrector.correct(self._viewer.room, message)
+            except TablecastError as error:
+                await self._refuse(error, "dialect")
+            except Exception:
+                log.exception("room %s: a correction failed", self._viewer.room)
 
     # Uploads
 

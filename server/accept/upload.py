@@ -25,6 +25,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from server.document.blocks import BLOCK_SIZE, Block
+from server.document.dialect import Dialect
+from server.document.encodings import Encoding
 from server.document.intake import Intake, SheetFile
 from server.document.messages import Document, Upload
 from server.errors import (
@@ -72,6 +74,15 @@ class UploadLimits:
     lease: float
 
 
+@dataclass(frozen=True, slots=True)
+class Recut:
+    """Stored bytes are cut anew, by a dialect of which a person chose the fields `chosen`."""
+
+    dialect: Dialect
+    encoding: Encoding
+    chosen: tuple[str, ...]
+
+
 class Ingest:
     """One upload into one room. Use it as: begin, feed..., finish; or abort at any time.
 
@@ -87,6 +98,7 @@ class Ingest:
         name: str,
         size: int | None,
         limits: UploadLimits,
+        recut: Recut | None = None,
         failed: Callable[[TablecastError], None] | None = None,
         ended: Callable[[Ingest], None] | None = None,
     ) -> None:
@@ -100,13 +112,18 @@ class Ingest:
         self._ended = ended
         self._intake = Intake(
             name=clean_name(name),
+            dialect=recut.dialect if recut is not None else None,
+            encoding=recut.encoding if recut is not None else None,
             block_size=min(BLOCK_SIZE, limits.record),
             record_limit=limits.record,
             document_limit=limits.document,
             column_limit=limits.columns,
         )
         self._upload = Upload(id=self.id, name=clean_name(name), size=size, received=0, lease=0)
+        self._chosen = recut.chosen if recut is not None else ()
+        self._kind = "upload" if recut is None else "recut"
         self._version = 1
+        self._versions: list[changes.Register] = []
         self._queue: asyncio.Queue[Sequence[Block] | None] = asyncio.Queue(QUEUE_LENGTH)
         self._task: asyncio.Task[None] | None = None
         self._error: TablecastError | None = None
@@ -139,7 +156,10 @@ class Ingest:
                 now_ms=self._backend.now_ms(),
                 lease_ms=self._lease_ms,
             )
+            begin["set"]["upload"]["kind"] = self._kind
             self._upload = msgspec.convert(begin["set"]["upload"], Upload)
+            self._version = changes.next_version(snapshot)
+            self._versions = changes.versions(snapshot)
             self._begun = True
             try:
                 await self._backend.append(self._room, **begin)
@@ -150,8 +170,6 @@ class Ingest:
                 # look says so by its name.
                 if last:
                     raise
-        previous = self._upload.previous
-        self._version = previous.version + 1 if previous is not None else 1
         self._fed_at = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._store(), name=f"upload {self.id}")
 
@@ -331,21 +349,20 @@ class Ingest:
             )
         document = self._document(complete=True)
         await self._persistently(lambda: self._backend.keep(self._room, [self.id]))
-        await self._append(
-            changes.complete(
-                msgspec.to_builtins(self._upload),
-                msgspec.to_builtins(document),
-                page_size=self._limits.page_size,
-                announced=self._announced,
-            )
+        change = changes.complete(
+            msgspec.to_builtins(self._upload),
+            msgspec.to_builtins(document),
+            page_size=self._limits.page_size,
+            announced=self._announced,
+            versions=self._versions,
         )
+        await self._append(change)
         self._end()
-        previous = self._upload.previous
-        if previous is not None:
+        for old in changes.fallen(self._versions, change):
             try:
-                await self._backend.drop(self._room, previous.id, after=DROP_AFTER)
+                await self._backend.drop(self._room, old, after=DROP_AFTER)
             except TablecastError as error:
-                log.info("room %s: old document %s stays: %s", self._room, previous.id, error)
+                log.info("room %s: old document %s stays: %s", self._room, old, error)
         return document
 
     def _size_ahead(self) -> int | None:
@@ -368,7 +385,7 @@ class Ingest:
             complete=complete,
             created=self._backend.now_ms(),
             dialect=dialect,
-            report=self._intake.report,
+            report=msgspec.structs.replace(self._intake.report, chosen=self._chosen),
         )
 
     async def _append(self, change: changes.Arguments) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server.accept.upload import Ingest, UploadLimits
+from server.accept.upload import Ingest, Recut, UploadLimits
 from server.errors import Draining, TablecastError, TooLarge
 from server.fanout.backend import Backend
 from server.settings import Settings
@@ -35,6 +35,7 @@ class Uploads:
         *,
         name: str,
         size: int | None,
+        recut: Recut | None = None,
         failed: Callable[[TablecastError], None] | None = None,
     ) -> Ingest:
         """An upload that has not begun yet. Whoever opens it calls `abort` in the end.
@@ -57,6 +58,7 @@ class Uploads:
             name=name,
             size=size,
             limits=self._limits,
+            recut=recut,
             failed=failed,
             ended=self._running.discard,
         )

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import zstandard
+from msgspec import structs
 
 from server.document.blocks import BLOCK_SIZE, COLUMN_LIMIT, RECORD_LIMIT, Block
 from server.document.dialect import BOM, Dialect, without_quotes
+from server.document.report import ParseReport, ReportBuilder
 from server.document.scan import LINE_ENDS, Head, Scanner, split_lines
 from server.errors import TooLarge
 
@@ -269,6 +271,27 @@ def grow(
     last = Tail(number, first_record, first_byte, records, b"".join(sources), literal)
     put(last)
     return Grown(blocks, last)
+
+
+def count(report: ParseReport, pieces: Sequence[Piece], dialect: Dialect) -> ParseReport:
+    """The report of a document that is read by `dialect`, with these records added to it."""
+    literal_dialect = without_quotes(dialect)
+    scanners = {False: Scanner(dialect), True: Scanner(literal_dialect)}
+    reads_quotes = scanners[False].reads_quotes
+    now = report
+    for piece in pieces:
+        by = literal_dialect if piece.literal else dialect
+        builder = ReportBuilder(
+            structs.replace(now, quote=by.quote, escape=by.escape), encoding=by.encoding
+        )
+        outside = scanners[piece.literal].outside(piece.source)
+        builder.add(outside, None if outside is piece.source else piece.source)
+        if reads_quotes and scanners[False].has_marks(piece.source):
+            builder.note("marks")
+        if piece.literal:
+            builder.note("runaway_quote")
+        now = builder.report()
+    return structs.replace(now, quote=report.quote, escape=report.escape)
 
 
 def missing_line_end(source: bytes, dialect: Dialect, *, literal: bool) -> bytes:

@@ -1,12 +1,13 @@
 """The wire vocabulary: every message on a room's socket, as docs/PROTOCOL.md tells it to strangers.
 
 Messages are JSON objects told apart by `type`. Unknown fields are ignored on both sides, so that
-fields can be added. The register values (`Document`, `Page`, `Upload`) travel inside `state.set`.
+fields can be added. The register values travel inside `state.set`: `Document`, `Page`, `Upload`,
+and in `versions` a list of the last complete `Document`s.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -51,6 +52,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     name: str
     size: int | None
     received: int  # bytes
+    kind: str = "upload"  # or "recut": stored bytes are cut anew by another dialect
     lease: int  # ms since 1970 on the backend's clock; past it any node gives the upload up
     previous: Document | None = None
     previous_page: Page | None = None
@@ -176,6 +178,20 @@ class CancelUpload(Struct, frozen=True, tag="upload_cancel", tag_field="type"):
     pass
 
 
+class Correct(Struct, frozen=True, tag="dialect", tag_field="type"):
+    """How the table is to be read; None leaves a thing as it is."""
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    header: bool | None = None
+
+
+class ShowVersion(Struct, frozen=True, tag="version", tag_field="type"):
+    version: int
+
+
 class Sync(Struct, frozen=True, tag="sync", tag_field="type"):
     epoch: str = ""
     rev: int = 0
@@ -185,12 +201,19 @@ class Heartbeat(Struct, frozen=True, tag="heartbeat", tag_field="type"):
     pass
 
 
-ClientMessage = TurnPage | Peek | StartUpload | EndUpload | CancelUpload | Sync | Heartbeat
-
-CLIENT_TYPES = tuple(
-    str(kind.__struct_config__.tag)
-    for kind in (TurnPage, Peek, StartUpload, EndUpload, CancelUpload, Sync, Heartbeat)
+ClientMessage = (
+    TurnPage
+    | Peek
+    | StartUpload
+    | EndUpload
+    | CancelUpload
+    | Correct
+    | ShowVersion
+    | Sync
+    | Heartbeat
 )
+
+CLIENT_TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(ClientMessage))
 
 _decoder = msgspec.json.Decoder(ClientMessage)
 _encoder = msgspec.json.Encoder()

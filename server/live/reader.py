@@ -186,8 +186,8 @@ class Reader:
 
     async def _rendered(self, room: str, document: Document, offset: int, size: int) -> Rendered:
         count = max(0, min(size, document.rows - offset))
-        closed = count == size or document.complete
-        key = (document.id, document.dialect, offset, size, -1 if closed else document.rows)
+        known_rows = -1 if count == size else document.rows
+        key = (document.id, document.dialect, offset, size, known_rows)
         rendered = self.pages.get(key)
         if rendered is None:
             header = await self.header(room, document)

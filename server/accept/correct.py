@@ -1,0 +1,138 @@
+"""Correcting how a table is read, for everyone.
+
+Encoding, delimiter and header are applied when a page is read, so correcting them is one change of
+the register. What decides where records end (quotes and escapes, or a delimiter where there are
+quotes) means that the stored bytes are cut anew, as an upload that nobody sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import convert, to_builtins
+from msgspec.structs import asdict, replace
+
+from server.accept.upload import Recut
+from server.accept.uploads import Uploads
+from server.accept.versions import settled
+from server.document.dialect import Dialect, check_dialect, needs_cut
+from server.document.encodings import Encoding
+from server.document.messages import Correct, Document, Page
+from server.document.report import ParseReport
+from server.errors import BadMessage, Conflict, NoDocument
+from server.fanout import changes
+from server.fanout.backend import Backend
+from server.live.reader import Reader
+
+# Looks at a room that someone else changes at the same time.
+LOOKS = 5
+
+
+class Corrector:
+    """Reads tables in another way on request."""
+
+    def __init__(self, backend: Backend, reader: Reader, uploads: Uploads) -> None:
+        self._backend = backend
+        self._reader = reader
+        self._uploads = uploads
+
+    async def correct(self, room: str, wanted: Correct) -> None:
+        """Returns when everyone sees it (for a new cut, when that is complete).
+
+        Raises `BadMessage` for what cannot be read so, `NoDocument`, `UploadInProgress`,
+        `Conflict`.
+        """
+        for _ in range(LOOKS):
+            snapshot = await settled(self._backend, room)
+            shown = snapshot.registers.get("document")
+            if shown is None:
+                raise NoDocument("This room has no table yet. Upload one first.")
+            document = convert(shown, Document)
+            given = {name: value for name, value in asdict(wanted).items() if value is not None}
+            _check_encoding(document, given)
+            dialect = check_dialect(replace(document.dialect, **given))
+            if dialect == document.dialect:
+                return
+            report = document.report
+            marks = report is None or "marks" in report.notes
+            chosen = (*(report.chosen if report else ()), *given)
+            chosen = tuple(dict.fromkeys(chosen))
+            if needs_cut(document.dialect, dialect, marks=marks):
+                recut = Recut(dialect, _encoding(document, dialect), chosen)
+                await self._cut_again(room, document, recut)
+                return
+            revised = await self._read_so(room, document, dialect, chosen)
+            change = changes.revise(snapshot, to_builtins(revised))
+            page = convert(snapshot.registers["page"], Page)
+            if page.offset >= max(1, revised.rows):
+                offset = (max(0, revised.rows - 1) // page.size) * page.size
+                change["set"]["page"] = to_builtins(replace(page, offset=offset))
+            try:
+                await self._backend.append(room, **change)
+            except Conflict:
+                continue  # rows came in between, or another correction
+            return
+        raise Conflict("The room changes too quickly just now; nothing was changed. Try again.")
+
+    # Internal
+
+    async def _read_so(
+        self, room: str, document: Document, dialect: Dialect, chosen: tuple[str, ...]
+    ) -> Document:
+        first = await self._reader.header(
+            room, replace(document, dialect=replace(dialect, header=True))
+        )
+        report = document.report
+        if report is not None:
+            report = replace(
+                report,
+                delimiter=dialect.delimiter,
+                quote=dialect.quote,
+                escape=dialect.escape,
+                header=dialect.header,
+                columns=len(first),
+                chosen=chosen,
+            )
+            report = _without_stale_counts(report, document.dialect, dialect)
+        return replace(
+            document,
+            dialect=dialect,
+            rows=max(0, document.records - int(dialect.header)),
+            columns=len(first),
+            report=report,
+        )
+
+    async def _cut_again(self, room: str, document: Document, recut: Recut) -> None:
+        ingest = self._uploads.open(room, name=document.name, size=document.stored, recut=recut)
+        try:
+            await ingest.begin()
+            async for data in self._reader.source(room, document):
+                await ingest.feed(data)
+            await ingest.finish()
+        finally:
+            await asyncio.shield(ingest.abort())
+
+
+def _check_encoding(document: Document, given: dict[str, object]) -> None:
+    report = document.report
+    if "encoding" in given and report and report.encoding != document.dialect.encoding:
+        raise BadMessage(
+            f"This file came as {report.encoding} and was turned into UTF-8, which is certain. "
+            "If it is shown wrongly all the same, save it as UTF-8 and upload it again."
+        )
+
+
+def _encoding(document: Document, dialect: Dialect) -> Encoding:
+    report = document.report
+    if report is None or dialect.encoding != document.dialect.encoding:
+        return Encoding(name=dialect.encoding, why="chosen")
+    return Encoding(name=report.encoding, why=report.encoding_why)
+
+
+def _without_stale_counts(report: ParseReport, old: Dialect, new: Dialect) -> ParseReport:
+    """What was counted by another delimiter or encoding says nothing any more."""
+    if old.delimiter != new.delimiter:
+        report = replace(report, ragged=0, ragged_records=())
+    if old.encoding != new.encoding:
+        report = replace(report, encoding=new.encoding, encoding_why="chosen", replaced=0)
+    return report

@@ -1,0 +1,94 @@
+"""Going back to an earlier document of a room, for everyone, and forth again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from server.accept.guard import room_of
+from server.document.messages import Document, encode
+from server.errors import BadMessage, Conflict, NoDocument
+from server.fanout import changes
+from server.fanout.backend import Backend, Snapshot
+from server.live.hub import restore_if_ended
+
+# Bytes of a request that names a version.
+REQUEST_LIMIT: Final = 1024
+# Seconds that such a request may take to arrive.
+REQUEST_PATIENCE: Final = 10.0
+# Rows that are appended meanwhile make a look outdated, a few times a second at most.
+LOOKS: Final = 10
+
+
+class VersionBody(msgspec.Struct):
+    version: int
+
+
+class VersionsDoor:
+    """`PUT /api/rooms/{uuid}/version`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def put_version(self, request: web.Request) -> web.StreamResponse:
+        room = room_of(request)
+        try:
+            async with asyncio.timeout(REQUEST_PATIENCE):
+                body = bytearray()
+                while len(body) <= REQUEST_LIMIT and (data := await request.content.readany()):
+                    body += data
+            version = msgspec.json.decode(
+                bytes(body[: REQUEST_LIMIT + 1]), type=VersionBody
+            ).version
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadMessage(f'Send {{"version": 2}} as JSON: {error}.') from None
+        except (TimeoutError, web.RequestPayloadError):
+            raise BadMessage("The end of this request did not come.") from None
+        rev = await show_version(self._backend, room, version)
+        return web.Response(
+            body=encode({"version": version, "rev": rev}),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
+
+
+async def settled(backend: Backend, room: str) -> Snapshot:
+    """The room now, without an upload whose lease has ended. Raises `Unavailable`."""
+    snapshot = await backend.snapshot(room)
+    upload = snapshot.registers.get("upload")
+    if upload is not None and upload["lease"] < backend.now_ms():
+        # On a conflict another node did it, or the upload came back.
+        with contextlib.suppress(Conflict):
+            await restore_if_ended(backend, room)
+        snapshot = await backend.snapshot(room)
+    return snapshot
+
+
+async def show_version(backend: Backend, room: str, version: int) -> int:
+    """Show this version to everyone in `room`, from its first page; the room's revision then.
+
+    Nothing changes if it is shown already. Raises `NoDocument` (it fell out, or its bytes did),
+    `UploadInProgress`, `Conflict`, `Unavailable`.
+    """
+    for look in range(LOOKS):
+        if look:
+            await asyncio.sleep(random.uniform(0, 0.02 * look))
+        snapshot = await settled(backend, room)
+        change = changes.show_version(snapshot, version)
+        if change is None:
+            return snapshot.rev
+        document = msgspec.convert(change["set"]["document"], Document)
+        # First, so that it cannot expire in between.
+        await backend.keep(room, changes.kept_documents(change["set"]))
+        if min(await backend.extent(room, document.id)) < document.blocks:
+            raise NoDocument(
+                f"The bytes of version {version} are gone. Upload “{document.name}” again."
+            )
+        with contextlib.suppress(Conflict):
+            return (await backend.append(room, **change)).rev
+    raise Conflict("The room changes too quickly just now; nothing was changed. Try again.")

@@ -1,0 +1,112 @@
+"""How a table is read can be corrected by anyone, and changes for everyone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.accept.client import ROOM, Node
+
+DIALECT = f"/api/rooms/{ROOM}/dialect"
+PRICES = "name,price;unit\n" + "".join(f"item {n},{n};kg\n" for n in range(1, 301))
+
+
+async def correct(node: Node, **wanted: Any) -> dict[str, Any]:
+    async with node.http.put(DIALECT, json=wanted) as answer:
+        assert answer.status == 200, await answer.text()
+        told: dict[str, Any] = await answer.json()
+        return told
+
+
+async def test_another_delimiter_is_applied_at_once_without_a_new_document(
+    any_node: Node,
+) -> None:
+    document = await any_node.put(PRICES.encode())
+    first, second = await any_node.join(), await any_node.join()
+    await first.shows(1)
+    delimiter = ";" if document["dialect"]["delimiter"] == "," else ","
+    await first.say("dialect", delimiter=delimiter)
+    row = {",": ["item 1", "1;kg"], ";": ["item 1,1", "kg"]}[delimiter]
+    for viewer in (first, second):
+        await viewer.settles(lambda v: v.page and v.page["data"][0] == row)
+        now = viewer.registers["document"]
+        assert now["id"] == document["id"]
+        assert now["dialect"]["delimiter"] == now["report"]["delimiter"] == delimiter
+        assert now["report"]["chosen"] == ["delimiter"]
+        assert now["columns"] == 2
+
+
+async def test_the_header_becomes_a_row_and_a_row_the_header(any_node: Node) -> None:
+    await any_node.put(b"a\tb\n1\t2\n3\t4\n")
+    viewer = await any_node.join()
+    await viewer.shows(1)
+    await viewer.say("dialect", header=False)
+    await viewer.settles(lambda v: v.page["header"] == [])
+    assert viewer.page["data"] == [["a", "b"], ["1", "2"], ["3", "4"]]
+    assert viewer.registers["document"]["rows"] == 3
+    await viewer.say("dialect", header=True)
+    await viewer.settles(lambda v: v.page["header"] == ["a", "b"])
+    assert viewer.registers["document"]["rows"] == 2
+
+
+async def test_another_encoding_is_applied_at_once(any_node: Node) -> None:
+    await any_node.put("name\tcity\nПривет\tМосква\n".encode("cp1251") * 1)
+    viewer = await any_node.join()
+    await viewer.shows(1)
+    await viewer.say("dialect", encoding="koi8-r")
+    await viewer.settles(lambda v: v.registers["document"]["dialect"]["encoding"] == "koi8-r")
+    await viewer.say("dialect", encoding="windows-1251")
+    await viewer.settles(lambda v: v.page["data"] == [["Привет", "Москва"]])
+
+
+async def test_another_quoting_cuts_the_stored_bytes_anew(any_node: Node) -> None:
+    rows = "".join(f'{n}\t"two\nlines"\n' for n in range(1, 2001))
+    document = await any_node.put(f"id\tnote\n{rows}".encode())
+    assert document["rows"] == 2000
+    first, second = await any_node.join(), await any_node.join()
+    await first.say("dialect", quote="")
+    for viewer in (first, second):
+        await viewer.settles(
+            lambda v: (
+                v.registers.get("document", {}).get("rows") == 4000
+                and v.registers["document"]["complete"]
+                and v.page["total_number"] == 4000
+            )
+        )
+        assert viewer.registers["document"]["id"] != document["id"]
+        assert viewer.page["data"][0] == ["1", '"two']
+        assert viewer.registers["document"]["report"]["chosen"] == ["quote"]
+    told = await correct(any_node, quote='"')
+    assert told["rows"] == 2000
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"encoding": "klingon"},
+        {"delimiter": "ab"},
+        {"delimiter": "\n"},
+        {"quote": "x"},
+        {"delimiter": '"'},
+        {"header": "yes"},
+        {"colour": "red"},
+    ],
+    ids=str,
+)
+async def test_what_nothing_can_be_read_by_is_refused_and_changes_nothing(
+    node: Node, wanted: dict[str, Any]
+) -> None:
+    document = await node.put(b"a\tb\n1\t2\n")
+    await node.refusal("PUT", DIALECT, 400, "bad_message", json=wanted)
+    assert (await node.registers())["document"]["dialect"] == document["dialect"]
+
+
+async def test_an_encoding_that_is_certain_is_not_corrected(node: Node) -> None:
+    await node.put("a\tb\n1\t2\n".encode("utf-16"))
+    problem = await node.refusal("PUT", DIALECT, 400, "bad_message", json={"encoding": "cp1252"})
+    assert "utf-16" in problem["detail"].lower()
+
+
+async def test_an_empty_room_has_nothing_to_correct(node: Node) -> None:
+    await node.refusal("PUT", DIALECT, 404, "no_document", json={"delimiter": ";"})
