@@ -184,6 +184,7 @@ async def test_an_upload_does_not_hold_up_the_end(start: Start) -> None:
         await viewer.say_raw(table(5000))
         await viewer.expect("page")
         program.send(signal.SIGTERM)
+        await viewer.expect_error("draining")
         await viewer.expect("bye")
         assert await viewer.ends() == 1001
     code, errors = await program.ended()
@@ -197,6 +198,11 @@ async def test_the_environment_sets_the_port_and_arguments_come_first(start: Sta
         taken.listen()
         program = await start("--port", "0", PORT=str(taken.getsockname()[1]))
         assert await status(f"{await program.address()}/healthz") == 200
+
+
+async def test_the_address_that_commands_send_to_is_no_setting_of_a_node(start: Start) -> None:
+    program = await start("--port", "0", TO="http://tables.example/")
+    assert await status(f"{await program.address()}/healthz") == 200
 
 
 # Redis that is not there

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
+from typing import Final
 
 from server.accept.upload import Ingest, Recut, UploadLimits
 from server.errors import Draining, TablecastError, TooLarge
 from server.fanout.backend import Backend
 from server.settings import Settings
+
+# Seconds for those who send to notice; whoever sends nothing meanwhile is cut off.
+DRAIN_PATIENCE: Final = 2.0
+ANSWER_TIME: Final = 0.2
 
 
 class Uploads:
@@ -23,6 +30,7 @@ class Uploads:
             lease=settings.upload_lease,
         )
         self._running: set[Ingest] = set()
+        self._idle = asyncio.Event()
         self._draining = False
 
     @property
@@ -60,16 +68,33 @@ class Uploads:
             limits=self._limits,
             recut=recut,
             failed=failed,
-            ended=self._running.discard,
+            ended=self._ended,
         )
         self._running.add(ingest)
+        self._idle.clear()
         return ingest
 
-    def drain(self) -> None:
-        """Take no more, and let those who send learn that they must send again elsewhere."""
+    async def drain(self) -> None:
+        """Take no more, and let those who send learn that they must send again elsewhere.
+
+        Returns when they have been told, in about two seconds at most.
+        """
         self._draining = True
-        for ingest in list(self._running):
+        running = list(self._running)
+        for ingest in running:
             ingest.fail(_draining())
+        if not running:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_PATIENCE):
+                await self._idle.wait()
+        # Closing at once would reset the connection before the answer was read.
+        await asyncio.sleep(ANSWER_TIME)
+
+    def _ended(self, ingest: Ingest) -> None:
+        self._running.discard(ingest)
+        if not self._running:
+            self._idle.set()
 
 
 def _draining() -> Draining:

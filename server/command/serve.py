@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import resource
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from server.app import HUB, make_app
+from server.app import HUB, UPLOADS, make_app
 from server.command.failures import Failure, Misuse
 from server.command.link import VARIABLE
 from server.settings import Settings, SettingsError, variable
@@ -29,6 +30,7 @@ def run(given: Mapping[str, str | None]) -> None:
     Raises `Misuse` for a setting that is wrong, `Failure` where it cannot listen.
     """
     _raise_open_files()
+    _return_memory()
     # Whoever pushes and serves on one machine has that variable in the environment of both.
     environ = {name: text for name, text in os.environ.items() if name != VARIABLE}
     environ |= {variable(name): text for name, text in given.items() if text is not None}
@@ -46,7 +48,7 @@ def run(given: Mapping[str, str | None]) -> None:
     except OSError as error:
         raise Failure(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
-            "Choose another port with --port."
+            "Choose another port with --port or TABLECAST_PORT."
         ) from None
 
 
@@ -73,9 +75,19 @@ async def serve(settings: Settings) -> None:
         log.info("draining %d viewers", len(app[HUB].viewers))
         # Without Redis there is no other node to spare from a storm of viewers.
         spread = settings.drain_time if settings.redis_url else 0
+        await app[UPLOADS].drain()
         await app[HUB].drain(spread)
     finally:
         await runner.cleanup()
+
+
+def _return_memory() -> None:
+    """Have glibc give large blocks back: pages that stalled viewers held would stay with us.
+
+    Its threshold for that grows with use, to 32 MiB; set once (M_MMAP_THRESHOLD), it stays.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-3, 128 * 1024)
 
 
 def _raise_open_files() -> None:

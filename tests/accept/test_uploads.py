@@ -736,7 +736,7 @@ async def test_a_node_that_ends_tells_those_who_send_and_the_table_comes_back(
 
     sending = asyncio.create_task(send())
     await viewer.settles(lambda v: not v.registers["document"]["complete"])
-    node.app[UPLOADS].drain()
+    await node.app[UPLOADS].drain()
     status, told = await asyncio.wait_for(sending, 10)
     rest.set()
     assert (status, told["code"]) == (503, "draining")

@@ -196,3 +196,33 @@ async def test_a_node_that_is_told_to_end_sends_its_viewers_away_and_exits_clean
     assert leaving.close_code == aiohttp.WSCloseCode.GOING_AWAY
     assert await ended == 0
     assert "Traceback" not in node.output()
+
+
+async def test_a_node_that_ends_refuses_the_rest_of_a_put_and_the_table_is_back_at_once(
+    stack: Stack, room: str
+) -> None:
+    before = await put(stack.url, room, table(1_000), "before.tsv")
+    node, other = stack.nodes[:2]
+    going_on = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield table(9_000)
+        while not going_on.is_set():
+            yield b"1\t2\t3\n"
+            await asyncio.sleep(0.02)
+
+    async with RoomClient(other.url, room) as viewer, aiohttp.ClientSession() as session:
+
+        async def send() -> tuple[int, str]:
+            url = f"{node.url}/api/rooms/{room}/document"
+            async with session.put(url, data=body()) as answer:
+                return answer.status, (await answer.json())["code"]
+
+        sending = asyncio.create_task(send())
+        await viewer.settles(lambda v: v.registers.get("upload") is not None)
+        await viewer.settles(lambda v: v.registers["document"]["id"] != before["id"])
+        ended = asyncio.create_task(node.stop())
+        assert await asyncio.wait_for(sending, 10) == (503, "draining")
+        going_on.set()
+        await viewer.settles(lambda v: v.registers["document"]["id"] == before["id"], timeout=3)
+        assert await ended == 0
