@@ -53,9 +53,9 @@ export function encodingName(codec) {
 /**
  * How a document is read, in one line: "semicolon, Windows-1252 (a guess), header, 3 ragged rows".
  * @param {DocumentValue} table
- * @param {ReportValue|null|undefined} report
  */
-export function readInShort(table, report) {
+export function readInShort(table) {
+  const { report } = table;
   const read = report ?? table.dialect;
   const guessed = report?.encoding_why === "guess" || report?.encoding_why === "fallback";
   const source = table.sheet

@@ -73,7 +73,7 @@ export class Facts {
     write(this.#rows, table ? counted(table.rows, "row") + (table.complete ? "" : " so far") : nothing);
     write(this.#columns, table ? counted(table.columns, "column") : "");
     this.#size.say(table && table.size !== null ? fileSize(table.size) : "", table?.complete);
-    this.#read.say(table ? readInShort(table, registers.document?.report) : "", Boolean(table && (registers.document?.report || table.sheet)));
+    this.#read.say(table ? readInShort(table) : "", Boolean(table?.report || table?.sheet));
     this.#version.say(table ? `version ${number(table.version)}` : "", (registers.versions?.length ?? 0) > 1);
   }
 }

@@ -74,7 +74,11 @@ export class Report {
       this.#say("");
       this.#show();
     });
-    for (const event of /** @type {const} */ (["registers", "phase"])) this.#session.on(event, () => this.#show());
+    this.#session.on("registers", () => this.#show());
+    this.#session.on("phase", ({ phase }) => {
+      if (this.#waiting && phase !== "live") this.#settle("The connection was lost before the answer came.", "bad");
+      this.#show();
+    });
     this.#show();
   }
 
@@ -107,7 +111,11 @@ export class Report {
     if (!report) return this.#found.replaceChildren();
     this.#tell(report, table.rows, Boolean(table.sheet));
     this.#fill(report, Boolean(table.sheet));
-    if (this.#waiting && upload?.kind === "recut") this.#settle("The file is read again for everyone; the table follows.");
+    if (this.#waiting && upload?.kind === "recut") {
+      // As long as that takes; everyone sees how far it is.
+      clearTimeout(this.#timer);
+      this.#say("The file is read again for everyone; the table follows.");
+    }
     this.#judge();
   }
 
@@ -125,7 +133,9 @@ export class Report {
     if (report.ragged) items.push(make("li", { class: "odd" }, ...this.#ragged(report)));
     items.push(...odd.map((sentence) => make("li", { class: "odd" }, sentence)));
     if (report.chosen?.length) items.push(make("li", {}, `Chosen by somebody here: ${report.chosen.map((field) => field.replace("_", " ")).join(", ")}.`));
-    if (!report.ragged && !report.replaced) items.push(make("li", {}, "Every row has as many cells as the first, and every character could be read."));
+    // What somebody chose is not counted again.
+    const counts = !report.chosen?.some((field) => field === "delimiter" || field === "encoding");
+    if (counts && !report.ragged && !report.replaced) items.push(make("li", {}, "Every row has as many cells as the first, and every character could be read."));
     this.#found.replaceChildren(...items);
     this.#why.textContent = isSheet ? "" : whyEncoding(report.encoding_why);
   }
