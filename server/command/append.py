@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Final
 
-from server.command.client import Client, persistently
+from server.command.client import Client, Table, persistently
 from server.command.console import Console, Progress
 from server.command.failures import Failure, Refusal, Unreachable
 from server.command.link import Link
@@ -28,50 +29,69 @@ LONGEST: Final = 30.0
 BEGINNING: Final = 64 * 1024
 GATHER: Final = 0.2
 
-# Refused before the first row was taken, so that the same rows may be sent again.
-_AT_THE_DOOR: Final = frozenset({"upload_in_progress", "rate_limited", "node_full"})
+# Refused before anything was read.
+_AT_THE_DOOR: Final = frozenset({"rate_limited", "node_full"})
 
 
 async def append(link: Link, path: str, name: str | None, *, console: Console) -> None:
-    """Add the rows of `path` (`-`: standard input); prints the link first. Raises `Failure`."""
+    """Add the rows of `path` (`-`: standard input); print the link first. Raises `Failure`."""
     opened = open_stream(path)
+    added = 0
     try:
         rows = _Rows(opened, console)
-        # Before a room is made: there may be nothing to show.
-        if not await rows.come():
-            raise nothing_in(opened.name)
         async with Client(link) as client:
-            if link.room is None:
-                link = await client.new_room()
-            is_new = not await client.has_document(link)
-            console.result(link.page)
-            if is_new and opened.size is not None:
-                added = await Pushing(client, link, File(path), name, console).once()
+            table = None
+            if link.room is not None:
+                # A wrong link is told now, not when the first row comes.
+                table = await persistently(lambda: client.table(link), _is_refusal, console)
+                console.result(link.page)
+            if not await rows.come():
+                if table is None:
+                    raise nothing_in(opened.name)
             else:
-                added = await _send(client, link, rows, name, is_new=is_new, console=console)
+                if link.room is None:
+                    link = await client.new_room()
+                    console.result(link.page)
+                if table is None and opened.size is not None:
+                    added = (await Pushing(client, link, File(path), name, console).once()).rows
+                else:
+                    if table is None:
+                        table = await _begin_table(client, link, rows, name, console)
+                        added = table.rows
+                    added += await _send(client, link, rows, table, console)
     finally:
         opened.stream.close()
         console.clear()
     console.note(f"Added {added:,} {'row' if added == 1 else 'rows'}.")
 
 
-async def _send(
-    client: Client, link: Link, rows: _Rows, name: str | None, *, is_new: bool, console: Console
-) -> int:
+async def _begin_table(
+    client: Client, link: Link, rows: _Rows, name: str | None, console: Console
+) -> Table:
+    beginning = await rows.beginning()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield beginning
+
+    return await persistently(
+        lambda: client.put(link, name or rows.name, body(), len(beginning)), _is_refusal, console
+    )
+
+
+async def _send(client: Client, link: Link, rows: _Rows, table: Table, console: Console) -> int:
     added = 0
-    # Whether the server answered before: one that was there a moment ago is being restarted.
-    known = False
-    if is_new:
-        added += await _begin_table(client, link, rows, name, console)
-        known = True
 
     def may_repeat(failure: Refusal | Unreachable) -> bool:
-        if isinstance(failure, Refusal):
-            return failure.code in _AT_THE_DOOR and rows.repeatable
-        return not failure.lost and known and rows.repeatable
+        if isinstance(failure, Unreachable):
+            # The server was there a moment ago, so it is being restarted.
+            return not failure.lost and rows.repeatable
+        nothing = failure.rows_added == 0 and failure.code != "unavailable"
+        return (failure.code in _AT_THE_DOOR or (failure.retry and nothing)) and rows.repeatable
 
     while await rows.come():
-        rows.begin()
+        # Another one may be shown by now, or be arriving.
+        shown = await persistently(lambda: client.table(link), _will_pass, console)
+        rows.begin(shown or table)
         try:
             added += await persistently(
                 lambda: client.append(link, rows.request()), may_repeat, console
@@ -83,23 +103,66 @@ async def _send(
                 f"{failure.message} It is certain that {added:,} rows were added; nobody knows how "
                 f"many of the next {rows.sent:,} bytes. Look at the end of the table."
             ) from None
-        known = True
+        except Refusal as refusal:
+            if not added:
+                raise
+            raise Failure(
+                f"{refusal.message} That is about the last rows; the {added:,} before them are in "
+                "the table."
+            ) from None
     return added
 
 
-async def _begin_table(
-    client: Client, link: Link, rows: _Rows, name: str | None, console: Console
-) -> int:
-    beginning = await rows.beginning()
+def _will_pass(failure: Refusal | Unreachable) -> bool:
+    return failure.retry if isinstance(failure, Refusal) else True
 
-    async def body() -> AsyncIterator[bytes]:
-        yield beginning
 
-    return await persistently(
-        lambda: client.put(link, name or rows.name, body(), len(beginning)),
-        lambda failure: isinstance(failure, Refusal) and failure.retry,
-        console,
-    )
+def _is_refusal(failure: Refusal | Unreachable) -> bool:
+    return isinstance(failure, Refusal) and failure.retry
+
+
+class RowEnds:
+    """Tells where rows of a stream may end: not in quotes, nor after an escape."""
+
+    def __init__(self, quote: bytes = b'"', escape: bytes = b"") -> None:
+        self._quote = quote
+        self._escape = escape
+        self._escaped = re.compile(re.escape(escape) + b".", re.DOTALL)
+        self._in_quotes = False
+        self._in_escape = False
+
+    def feed(self, data: bytes) -> bool:
+        """Go on past `data`; whether a row ends there."""
+        plain = self._plain(data)
+        self._in_escape = bool(self._escape) and plain.endswith(self._escape)
+        if self._quote and plain.count(self._quote) % 2:
+            self._in_quotes = not self._in_quotes
+        return plain.endswith(b"\n") and not self._in_quotes
+
+    def last(self, data: bytes | bytearray) -> int:
+        """The end of the last whole row in the next `data`; 0 if there is none.
+
+        Where a quote is no quoting mark this may find none: then a request is longer, no worse.
+        """
+        plain = self._plain(data)
+        if not self._quote:
+            return plain.rfind(b"\n") + 1
+        quotes = self._in_quotes + plain.count(self._quote)
+        end = len(plain)
+        while (at := plain.rfind(b"\n", 0, end)) >= 0:
+            quotes -= plain.count(self._quote, at, end)
+            if quotes % 2 == 0:
+                return at + 1
+            end = at
+        return 0
+
+    def _plain(self, data: bytes | bytearray) -> bytes | bytearray:
+        """The same bytes without the meaning of those that are escaped."""
+        if not self._escape:
+            return data
+        if self._in_escape:
+            data = b"x" + data[1:]
+        return self._escaped.sub(b"xx", data)
 
 
 class _Rows:
@@ -112,7 +175,7 @@ class _Rows:
         self._progress = Progress(console, opened.name, opened.size)
         self._next = b""
         self._kept: list[bytes] = []
-        self._quotes = 0
+        self._ends = RowEnds()
         self._until = 0.0
 
     @property
@@ -138,14 +201,15 @@ class _Rows:
         end = len(gathered)
         if not self._stream.ended:
             # A quote that never closes is text; then any line is as good an end as another.
-            end = _end_of_row(gathered, 0) or gathered.rfind(b"\n") + 1
+            end = RowEnds().last(gathered) or gathered.rfind(b"\n") + 1
         self._next = bytes(gathered[end:])
         return bytes(gathered[:end])
 
-    def begin(self) -> None:
-        """From here on it is another request."""
+    def begin(self, table: Table) -> None:
+        """From here on it is another request, to a table that is read so."""
         self._kept = []
-        self.sent = self._quotes = 0
+        self.sent = 0
+        self._ends = RowEnds(table.quote, table.escape)
         self._until = asyncio.get_running_loop().time() + LONGEST
 
     async def request(self) -> AsyncIterator[bytes]:
@@ -155,14 +219,14 @@ class _Rows:
         while self._next:
             piece, self._next = self._next, b""
             long = asyncio.get_running_loop().time() > self._until
-            end = _end_of_row(piece, self._quotes) if long else 0
+            end = self._ends.last(piece) if long else 0
             if end:
                 piece, self._next = piece[:end], piece[end:]
+            is_whole = self._ends.feed(piece)
             self._keep(piece)
             yield piece
             if end:
                 return
-            is_whole = piece.endswith(b"\n") and self._quotes % 2 == 0
             try:
                 async with asyncio.timeout(QUIET if is_whole else None):
                     self._next = await self._stream.read()
@@ -171,24 +235,8 @@ class _Rows:
 
     def _keep(self, piece: bytes) -> None:
         self.sent += len(piece)
-        self._quotes += piece.count(b'"')
         self._progress.add(len(piece))
         if self.repeatable:
             self._kept.append(piece)
         else:
             self._kept = []
-
-
-def _end_of_row(data: bytes | bytearray, quotes: int) -> int:
-    """The end of the last line that ends outside of quotes, `quotes` having come before; else 0.
-
-    Where a quote is no quoting mark this may find none: then a request is longer, nothing worse.
-    """
-    end = len(data)
-    count = quotes + data.count(b'"')
-    while (at := data.rfind(b"\n", 0, end)) >= 0:
-        count -= data.count(b'"', at, end)
-        if count % 2 == 0:
-            return at + 1
-        end = at
-    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import urljoin
 
 import aiohttp
@@ -28,10 +28,19 @@ PATIENCE: Final = 15.0
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 4.0
 
-_PROXY_TROUBLE: Final = frozenset({502, 503, 504})
+# What a table is read by where a server does not say.
+_MARKS: Final = (("quote", '"'), ("escape", ""))
 
 T = TypeVar("T")
 Body = AsyncIterator[bytes]
+
+
+class Table(NamedTuple):
+    """What is to be known of a room's table. `quote` and `escape` are one byte each, or none."""
+
+    rows: int
+    quote: bytes
+    escape: bytes
 
 
 class Client:
@@ -62,32 +71,45 @@ class Client:
         # know it.
         return Link(self._link.server, room)
 
-    async def has_document(self, link: Link) -> bool:
+    async def table(self, link: Link) -> Table | None:
+        """What the room shows now. Raises `Refusal` while a file arrives there."""
         registers = (await self._ask("GET", f"/api/rooms/{link.room}")).get("set")
         if not isinstance(registers, dict):
             raise self._stranger("its answer is not about a room")
-        return registers.get("document") is not None
+        if registers.get("upload") is not None:
+            raise Refusal(
+                "Another file is arriving in this room.", code="upload_in_progress", retry=True
+            )
+        document = registers.get("document")
+        return None if document is None else self._table(document)
 
-    async def put(self, link: Link, name: str | None, body: Body, size: int | None) -> int:
-        """Upload a document; its rows. `size` in bytes lets everyone see how far it is."""
-        answer = await self._ask(
-            "PUT",
-            f"/api/rooms/{link.room}/document",
-            params={} if name is None else {"name": name},
-            body=body,
-            size=size,
+    async def put(self, link: Link, name: str | None, body: Body, size: int | None) -> Table:
+        """Upload a document. `size` in bytes lets everyone see how far it is."""
+        return self._table(
+            await self._ask(
+                "PUT",
+                f"/api/rooms/{link.room}/document",
+                params={} if name is None else {"name": name},
+                body=body,
+                size=size,
+            )
         )
-        return self._count(answer, "rows")
 
     async def append(self, link: Link, body: Body) -> int:
         """Append rows; how many there were."""
         answer = await self._ask("POST", f"/api/rooms/{link.room}/document/rows", body=body)
-        return self._count(answer, "rows_added")
+        return self._count(answer.get("rows_added"))
 
     # Internal
 
-    def _count(self, answer: dict[str, Any], field: str) -> int:
-        count = answer.get(field)
+    def _table(self, document: Any) -> Table:
+        fields = document if isinstance(document, dict) else {}
+        dialect = fields.get("dialect")
+        marks = dialect if isinstance(dialect, dict) else {}
+        quote, escape = (str(marks.get(name, default)) for name, default in _MARKS)
+        return Table(self._count(fields.get("rows")), quote.encode(), escape.encode())
+
+    def _count(self, count: Any) -> int:
         if not isinstance(count, int):
             raise self._stranger("its answer does not count the rows")
         return count
@@ -148,6 +170,7 @@ class Client:
                 code=str(fields.get("code")),
                 retry=fields.get("retry") is True,
                 after=after,
+                rows_added=fields.get("rows_added"),
             )
         if status < 300 and isinstance(fields, dict):
             return fields
@@ -158,9 +181,9 @@ class Client:
             )
         if status == 413:
             raise Failure(f"A proxy before {self._link.shown} takes no file this large (413).")
-        if status in _PROXY_TROUBLE:
+        if status >= 500:
             raise Refusal(
-                f"The Tablecast behind {self._link.shown} does not answer its proxy ({status}).",
+                f"{self._link.shown}, or a proxy before it, fails ({status}).",
                 code="unavailable",
                 retry=True,
                 after=after,

@@ -39,10 +39,22 @@ class Unreachable(Failure):
 
 
 class Refusal(Failure):
-    """`code` is one of docs/PROTOCOL.md; `after` are the seconds that the server asks to wait."""
+    """`code` is one of docs/PROTOCOL.md; `after` are the seconds that the server asks to wait.
 
-    def __init__(self, message: str, *, code: str, retry: bool = False, after: float = 0) -> None:
+    `rows_added`: rows that were added before, where the server knows.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        retry: bool = False,
+        after: float = 0,
+        rows_added: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.retry = retry
         self.after = after
+        self.rows_added = rows_added

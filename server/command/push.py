@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from server.command.client import Client, persistently
+from server.command.client import Client, Table, persistently
 from server.command.console import Console, Progress
 from server.command.failures import Changed, Failure, Misuse, Refusal, Unreachable
 from server.command.link import Link
@@ -61,8 +61,8 @@ class Pushing:
 
     # API
 
-    async def once(self) -> int:
-        """Push now, once more if the file changed while it was read; the table's rows."""
+    async def once(self) -> Table:
+        """Push now, once more if the file changed while it was read."""
         try:
             return await self._persistently()
         except Changed as changed:
@@ -128,7 +128,7 @@ class Pushing:
                 return
             before, absent = now, False
 
-    async def _persistently(self) -> int:
+    async def _persistently(self) -> Table:
         def may_repeat(failure: Refusal | Unreachable) -> bool:
             if isinstance(failure, Refusal):
                 self._known = True
@@ -136,11 +136,11 @@ class Pushing:
             self._known |= failure.lost
             return self._known and self._source.repeatable
 
-        rows = await persistently(self._attempt, may_repeat, self._console)
+        table = await persistently(self._attempt, may_repeat, self._console)
         self._known = True
-        return rows
+        return table
 
-    async def _attempt(self) -> int:
+    async def _attempt(self) -> Table:
         source = self._source
         await source.begin()
         try:

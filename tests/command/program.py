@@ -76,8 +76,9 @@ class Program:
     async def ended(self, given: bytes | None = None) -> End:
         """Wait for its end, `given` being the rest of its input."""
         async with asyncio.timeout(PATIENCE):
-            given = given if self.process.stdin is not None else None
-            out, errors = await self.process.communicate(given)
+            # Without input a pipe would stay open.
+            rest = (given or b"") if self.process.stdin is not None else None
+            out, errors = await self.process.communicate(rest)
         assert self.process.returncode is not None
         end = End(self.process.returncode, (out or b"").decode(), (errors or b"").decode())
         assert "Traceback" not in end.errors, end.errors
