@@ -294,6 +294,13 @@ async def test_panels_fit_the_window_and_give_the_focus_back(
     assert window.errors == []
 
 
+async def test_a_room_without_a_table_has_one_fact(open_room: OpenRoom) -> None:
+    window, _ = await open_room(document=None)
+    await says(window, "#facts", "no table yet")
+    shown = "[...document.querySelectorAll('#facts > span')].filter(fact => !fact.hidden).length"
+    assert await window.page.evaluate(shown) == 1
+
+
 # Versions, sheets, rows that are added
 
 

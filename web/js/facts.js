@@ -23,9 +23,9 @@ class Fact {
    * @param {boolean} [more]
    */
   say(text, more = false) {
+    this.element.hidden = text === "";
     const isButton = this.button.parentNode === this.element;
     if (isButton === more && this.element.textContent === text) return;
-    this.element.hidden = text === "";
     if (more) this.button.textContent = text;
     if (!more) this.element.textContent = text;
     else if (!isButton) this.element.replaceChildren(this.button);
