@@ -95,6 +95,7 @@ class ApiDoor:
         ingest = self._uploads.open(
             room,
             name=request.query.get("name", ""),
+            sheet=request.query.get("sheet"),
             # With a Content-Encoding, what is announced is not the size of the file.
             size=None if "Content-Encoding" in request.headers else request.content_length,
         )

@@ -330,6 +330,7 @@ class Session:
             self._viewer.room,
             name=message.name,
             size=message.size,
+            sheet=message.sheet,
             failed=lambda error: self._upload_failed(ingest, error),
         )
         self._ingest = ingest

@@ -13,26 +13,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import re
 import secrets
 import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import msgspec
 
+from server.accept.spool import Spool
 from server.document.blocks import BLOCK_SIZE, Block
-from server.document.dialect import Dialect
+from server.document.dialect import TSV, Dialect
 from server.document.encodings import Encoding
 from server.document.intake import Intake, SheetFile
 from server.document.messages import Document, Upload
 from server.errors import (
     Conflict,
     EmptyDocument,
-    NotText,
     StorageFull,
     TablecastError,
     Unavailable,
@@ -72,6 +73,8 @@ class UploadLimits:
     columns: int
     page_size: int
     lease: float
+    # A conversion of a spreadsheet may take a GiB, so few run at once on a node.
+    conversions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Ingest:
         size: int | None,
         limits: UploadLimits,
         recut: Recut | None = None,
+        sheet: str | None = None,
         failed: Callable[[TablecastError], None] | None = None,
         ended: Callable[[Ingest], None] | None = None,
     ) -> None:
@@ -110,16 +114,16 @@ class Ingest:
         self._lease_ms = int(limits.lease * 1000)
         self._failed = failed
         self._ended = ended
-        self._intake = Intake(
-            name=clean_name(name),
-            dialect=recut.dialect if recut is not None else None,
-            encoding=recut.encoding if recut is not None else None,
-            block_size=min(BLOCK_SIZE, limits.record),
-            record_limit=limits.record,
-            document_limit=limits.document,
-            column_limit=limits.columns,
+        self._intake = self._new_intake(
+            clean_name(name),
+            recut.dialect if recut is not None else None,
+            recut.encoding if recut is not None else None,
         )
         self._upload = Upload(id=self.id, name=clean_name(name), size=size, received=0, lease=0)
+        self._sheet = sheet
+        self._sheets: list[str] | None = None
+        self._spool: Spool | None = None
+        self._received = 0
         self._chosen = recut.chosen if recut is not None else ()
         self._kind = "upload" if recut is None else "recut"
         self._version = 1
@@ -139,7 +143,7 @@ class Ingest:
 
     @property
     def received(self) -> int:
-        return self._intake.received
+        return self._received
 
     async def begin(self) -> None:
         """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`.
@@ -187,13 +191,26 @@ class Ingest:
         """Take the next bytes; returns when they are cut (not yet stored). Raises what is wrong."""
         self._check()
         self._fed_at = asyncio.get_running_loop().time()
-        await self._take(self._intake.feed(chunk))
+        self._received += len(chunk)
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.write, chunk)
+            return
+        try:
+            await self._take(self._intake.feed(chunk))
+        except SheetFile as sheet:
+            await self._begin_spool(sheet)
 
     async def finish(self) -> Document:
         """No more bytes come: store the rest and make the document complete."""
         self._check()
         self._check_size()
-        await self._take(self._intake.finish())
+        if self._spool is None:
+            try:
+                await self._take(self._intake.finish())
+            except SheetFile as sheet:
+                await self._begin_spool(sheet)
+        if self._spool is not None:
+            await self._read_sheet(self._spool)
         await self._put(None)
         assert self._task is not None
         await asyncio.shield(self._task)
@@ -225,8 +242,22 @@ class Ingest:
 
     # Internal
 
+    def _new_intake(self, name: str, dialect: Dialect | None, encoding: Encoding | None) -> Intake:
+        limits = self._limits
+        return Intake(
+            name=name,
+            dialect=dialect,
+            encoding=encoding,
+            block_size=min(BLOCK_SIZE, limits.record),
+            record_limit=limits.record,
+            document_limit=limits.document,
+            column_limit=limits.columns,
+        )
+
     def _end(self) -> None:
         self._over = True
+        if self._spool is not None:
+            self._spool.close()
         if self._ended is not None:
             self._ended(self)
 
@@ -246,16 +277,27 @@ class Ingest:
 
     async def _take(self, steps: Iterator[list[Block]]) -> None:
         """Do the intake's steps in a thread, and queue the blocks of each before the next."""
-        try:
-            while (blocks := await asyncio.to_thread(next, steps, None)) is not None:
-                self._fed_at = asyncio.get_running_loop().time()
-                if blocks:
-                    await self._put(blocks)
-        except SheetFile as sheet:
-            raise NotText(
-                f"This is a spreadsheet (.{sheet.kind}). Save it as CSV or as tab-separated text "
-                "and send that file. Everyone keeps what they had."
-            ) from None
+        while (blocks := await asyncio.to_thread(next, steps, None)) is not None:
+            self._fed_at = asyncio.get_running_loop().time()
+            if blocks:
+                await self._put(blocks)
+
+    async def _begin_spool(self, sheet: SheetFile) -> None:
+        self._spool = Spool(sheet.kind)
+        await asyncio.to_thread(self._spool.write, sheet.head)
+
+    async def _read_sheet(self, spool: Spool) -> None:
+        """Turn the spooled file into a table, as if that had been sent."""
+        async with self._limits.conversions:
+            # Its process has a time limit of its own, so the uploader is not silent meanwhile.
+            self._fed_at = math.inf
+            opened = await asyncio.to_thread(spool.tables, self._sheet)
+            pieces, self._sheet, self._sheets = opened
+            self._intake = self._new_intake(self._upload.name, TSV, Encoding(name="utf-8"))
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                await self._take(self._intake.feed(piece))
+                self._fed_at = math.inf
+            await self._take(self._intake.finish())
 
     async def _put(self, blocks: Sequence[Block] | None) -> None:
         """Queue blocks for the store; raises the store's error instead of waiting for ever."""
@@ -367,7 +409,8 @@ class Ingest:
 
     def _size_ahead(self) -> int | None:
         """Bytes that the table will have, where the file's own size tells."""
-        return None if self._intake.unpacked != self.received else self._upload.size
+        as_it_came = self._intake.unpacked == self.received and self._spool is None
+        return self._upload.size if as_it_came else None
 
     def _document(self, *, complete: bool) -> Document:
         dialect = self._intake.dialect
@@ -385,6 +428,8 @@ class Ingest:
             complete=complete,
             created=self._backend.now_ms(),
             dialect=dialect,
+            sheets=self._sheets,
+            sheet=self._sheet if self._sheets is not None else None,
             report=msgspec.structs.replace(self._intake.report, chosen=self._chosen),
         )
 

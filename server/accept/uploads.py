@@ -44,6 +44,7 @@ class Uploads:
         name: str,
         size: int | None,
         recut: Recut | None = None,
+        sheet: str | None = None,
         failed: Callable[[TablecastError], None] | None = None,
     ) -> Ingest:
         """An upload that has not begun yet. Whoever opens it calls `abort` in the end.
@@ -67,6 +68,7 @@ class Uploads:
             size=size,
             limits=self._limits,
             recut=recut,
+            sheet=sheet,
             failed=failed,
             ended=self._ended,
         )

@@ -34,6 +34,8 @@ class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):
     complete: bool
     created: int  # ms since 1970
     dialect: Dialect
+    sheets: list[str] | None = None  # of the workbook that it was made of
+    sheet: str | None = None  # the one that is shown
     report: ParseReport | None = None  # what was understood of the file
 
 
@@ -168,6 +170,7 @@ class Peek(Struct, frozen=True, tag="peek", tag_field="type"):
 class StartUpload(Struct, frozen=True, tag="upload", tag_field="type"):
     name: str
     size: int | None = None
+    sheet: str | None = None  # of a workbook; the first one if None
 
 
 class EndUpload(Struct, frozen=True, tag="upload_end", tag_field="type"):

@@ -1,0 +1,94 @@
+"""Spreadsheets become tables like any other."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+from tests.accept.client import Node
+
+XLS = Path(__file__).parents[1] / "data" / "sheet-stations.xls"
+
+
+def workbook(**sheets: list[list[str]]) -> bytes:
+    """The least that is an .xlsx, with text in its cells."""
+    office = "http://schemas.openxmlformats.org"
+    rel, package = f"{office}/officeDocument/2006/relationships", f"{office}/package/2006"
+    main = f"{office}/spreadsheetml/2006/main"
+    kind = "application/vnd.openxmlformats"
+
+    def relations(*targets: tuple[str, str]) -> str:
+        each = "".join(
+            f'<Relationship Id="rId{n}" Type="{rel}/{what}" Target="{target}"/>'
+            for n, (what, target) in enumerate(targets, 1)
+        )
+        return f'<Relationships xmlns="{package}/relationships">{each}</Relationships>'
+
+    def cell(name: str, text: str) -> str:
+        return f'<c r="{name}" t="inlineStr"><is><t>{text}</t></is></c>'
+
+    numbered = list(enumerate(sheets, 1))
+    names = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>' for n, name in numbered)
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        f'<Default Extension="rels" ContentType="{kind}-package.relationships+xml"/>'
+        '<Default Extension="xml" ContentType="application/xml"/>'
+        '<Override PartName="/xl/workbook.xml" ContentType="'
+        f'{kind}-officedocument.spreadsheetml.sheet.main+xml"/></Types>',
+        "_rels/.rels": relations(("officeDocument", "xl/workbook.xml")),
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{rel}">'
+        f"<sheets>{names}</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": relations(
+            *(("worksheet", f"worksheets/sheet{n}.xml") for n, _ in numbered)
+        ),
+    }
+    for number, name in numbered:
+        body = ""
+        for r, row in enumerate(sheets[name], 1):
+            cells = "".join(cell(f"{chr(64 + c)}{r}", text) for c, text in enumerate(row, 1))
+            body += f'<row r="{r}">{cells}</row>'
+        parts[f"xl/worksheets/sheet{number}.xml"] = (
+            f'<worksheet xmlns="{main}"><sheetData>{body}</sheetData></worksheet>'
+        )
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+BOOK = workbook(
+    First=[["a", "b"], ["1", "x y"]],
+    Second=[["c"], *([f"row {n}"] for n in range(150))],
+)
+
+
+async def test_the_first_sheet_is_shown_and_another_can_be_asked_for(any_node: Node) -> None:
+    document = await any_node.put(BOOK, name="book.xlsx")
+    assert (document["sheets"], document["sheet"]) == (["First", "Second"], "First")
+    viewer = await any_node.join()
+    page = await viewer.shows(1)
+    assert (page["header"], page["data"]) == (["a", "b"], [["1", "x y"]])
+    await viewer.say("upload", name="book.xlsx", size=len(BOOK), sheet="Second")
+    await viewer.expect("ack", received=0)
+    await viewer.send_chunks(BOOK)
+    await viewer.say("upload_end")
+    await viewer.settles(lambda v: v.page["header"] == ["c"])
+    assert viewer.registers["document"]["rows"] == 150
+
+
+async def test_a_workbook_of_old_opens_too(node: Node) -> None:
+    document = await node.put(XLS.read_bytes(), name="stations.xls")
+    assert document["rows"] > 0
+    assert document["sheet"] in document["sheets"]
+
+
+async def test_a_sheet_that_is_not_there_and_a_damaged_workbook_are_refused_in_words(
+    node: Node,
+) -> None:
+    url = "/api/rooms/3f2504e0-4f89-41d3-9a0c-0305e82c3301/document"
+    problem = await node.refusal("PUT", f"{url}?sheet=Third", 422, "refused", data=BOOK)
+    assert "First, Second" in problem["detail"]
+    await node.refusal("PUT", url, 422, "refused", data=BOOK[: len(BOOK) // 2])
+    assert (await node.registers()).get("document") is None
