@@ -16,7 +16,7 @@ import logging
 import random
 import secrets
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,7 @@ from aiohttp import web
 from server.accept.guard import room_of
 from server.accept.versions import settled
 from server.document.blocks import decompress
+from server.document.dialect import TSV, Dialect
 from server.document.growth import Grown, Piece, RowStream, Tail, count, grow
 from server.document.messages import Document, encode
 from server.document.pages import Index
@@ -117,14 +118,15 @@ class Appending:
         self._keeper = keeper
         self._limits = limits
         self._document: dict[str, Any] = {}
+        self._dialect = TSV  # of the document, as its rows are read
         self._storing: asyncio.Task[None] | None = None
 
     async def run(self, request: web.Request, draining: Callable[[], bool]) -> dict[str, Any]:
         """Read to the end; the document then. Errors say how many rows were added before."""
         self._document = await self._end.document()
-        dialect = msgspec.convert(self._document, Document).dialect
+        self._dialect = msgspec.convert(self._document, Document).dialect
         rows = RowStream(
-            dialect, record_limit=self._limits.record, column_limit=self._limits.columns
+            self._dialect, record_limit=self._limits.record, column_limit=self._limits.columns
         )
         try:
             await self._read(request, rows, draining)
@@ -184,7 +186,12 @@ class Appending:
     async def _store_all(self, rows: RowStream, *, ended: bool) -> None:
         while pieces := await asyncio.to_thread(rows.take, ended=ended):
             while pieces:
-                stored = await self._end.add(self._document["id"], pieces)
+                try:
+                    stored = await self._end.add(pieces, self._dialect, self._document)
+                except ReadOtherwise as now:
+                    self._dialect = now.dialect
+                    rows.read_by(now.dialect, pieces)
+                    break
                 self._document = stored.document
                 self.rows_added += sum(piece.records for piece in pieces[: stored.pieces])
                 pieces = pieces[stored.pieces :]
@@ -195,6 +202,14 @@ class Appending:
         if isinstance(error, Unavailable) and self._storing is not None:
             return f"{added} added before; whether those sent last were is not known."
         return f"{added} added before." if self.rows_added else "No row was added."
+
+
+class ReadOtherwise(Exception):
+    """Somebody has corrected how the document is read, so its rows are others too."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__()
+        self.dialect = dialect
 
 
 class Stored(NamedTuple):
@@ -234,12 +249,17 @@ class DocumentEnd:
         snapshot = await settled(self._backend, self.room)
         return _growing(snapshot)
 
-    async def add(self, document_id: str, pieces: Sequence[Piece]) -> Stored:
+    async def add(
+        self, pieces: Sequence[Piece], dialect: Dialect, known: Mapping[str, Any]
+    ) -> Stored:
         """Add the first pieces, as many as the document may hold, at least one.
 
-        Raises `Conflict` where another document is shown by now, `UploadInProgress`, `TooLarge`,
-        `StorageFull`, `Unavailable` (then nobody knows whether they were added), `Missing`.
+        They were read by `dialect`, which must be the document's (`ReadOtherwise`); its register
+        was `known` when rows were last added. Raises `Conflict` where another document is shown by
+        now or the storage has lost what was known, `UploadInProgress`, `TooLarge`, `StorageFull`,
+        `Unavailable` (then nobody knows whether they were added), `Missing`.
         """
+        document_id = known["id"]
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
         async with self._turn:
@@ -249,6 +269,14 @@ class DocumentEnd:
                 self._state = None
                 if state.document.id != document_id:
                     raise _replaced()
+                if state.document.stored < known["stored"]:
+                    raise Conflict(
+                        "The storage has lost the last rows (it may have restarted). Look where "
+                        "the table ends now, and go on from there."
+                    )
+                if state.document.dialect != dialect:
+                    self._state = state
+                    raise ReadOtherwise(state.document.dialect)
                 fitting = self._fitting(state.document, pieces)
                 grown, document = await _in_thread(_grow, state, fitting)
                 change = changes.revise(state.snapshot, document)

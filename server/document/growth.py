@@ -99,6 +99,16 @@ class RowStream:
                 raise
         return pieces
 
+    def read_by(self, dialect: Dialect, pieces: Sequence[Piece]) -> None:
+        """Take back `pieces`, the last that were given, and read them and the rest otherwise."""
+        self._rest[:0] = b"".join(piece.source for piece in pieces)
+        self._records -= sum(piece.records for piece in pieces)
+        self._dialect = dialect
+        self._scanner = Scanner(dialect)
+        self._literal = False
+        self._head = None
+        self._error = None
+
     # Internal
 
     def _begins(self, *, ended: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -48,6 +48,11 @@ class ByteCache(Generic[K, V]):
         while self.used > self.capacity:
             _, (_, dropped) = self._entries.popitem(last=False)
             self.used -= dropped
+
+    def discard_where(self, unwanted: Callable[[K], bool]) -> None:
+        """Forget every entry whose key is `unwanted`; looks at all of them."""
+        for key in [key for key in self._entries if unwanted(key)]:
+            self.discard(key)
 
     def discard(self, key: K) -> None:
         entry = self._entries.pop(key, None)

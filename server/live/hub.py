@@ -18,7 +18,7 @@ from aiohttp import WSCloseCode, web
 from server.document.messages import Bye, HeartbeatMessage, encode
 from server.errors import Conflict, Draining, Full, TablecastError, Unavailable
 from server.fanout import changes
-from server.fanout.backend import Backend, Event
+from server.fanout.backend import Backend, Event, Snapshot
 from server.live.frames import FULL_WINDOW, PING, Frame, encode_frame
 from server.live.keeper import Keeper
 from server.live.reader import Reader
@@ -83,6 +83,11 @@ class Hub:
     def changed(self, room: str, event: Event) -> None:
         live = self.rooms.get(room)
         if live is not None:
+            # With a new epoch the storage may have lost its last moments, and with them rows that
+            # were added to the table; others may have been added since in their place.
+            anew = isinstance(event, Snapshot) and live.loaded and event.epoch != live.epoch
+            if anew and live.document is not None:
+                self._reader.forget(live.document.id)
             live.take(event)
 
     def degraded(self, degraded: bool) -> None:

@@ -98,6 +98,12 @@ class Reader:
             "headers": self.headers,
         }
 
+    def forget(self, document_id: str) -> None:
+        """What is cached of a document may be wrong: its last rows are others by now."""
+        for cache in (self.blocks, self.pages, self.headers):
+            cache.discard_where(lambda key: key[0] == document_id)
+        self.indexes.discard(document_id)
+
     async def page(
         self,
         room: str,

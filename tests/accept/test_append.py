@@ -14,12 +14,13 @@ from typing import Any
 import fakeredis
 import msgspec
 import pytest
+import zstandard
 
 from server.accept import append as accept_append
 from server.app import BACKEND, HUB
 from server.document.messages import Document
 from server.errors import Unavailable
-from server.fanout.backend import Backend
+from server.fanout.backend import Backend, Snapshot, StoredBlock
 from server.fanout.memory import MemoryStore
 from server.fanout.redis import RedisBackend
 from server.live.reader import Reader
@@ -328,6 +329,72 @@ async def test_a_node_that_looks_with_an_old_register_reads_the_rows_of_then(
             assert len(page.data) == page.total_number == rows
             data = b"".join([part async for part in reader.source(ROOM, known)])
             assert len(data) == known.stored
+
+
+async def test_a_correction_of_how_the_table_is_read_holds_for_the_rows_that_follow(
+    node: Node,
+) -> None:
+    await node.put(b"a;b,c\n1;2,3\n4;5,6\n", name="t.csv")
+    viewer = await node.join()
+    await viewer.say("dialect", delimiter=";", quote="'")
+    await viewer.settles(lambda v: v.registers["document"]["dialect"]["quote"] == "'")
+    adding = Adding(node)
+    adding.send(b"7;'8\n8',9\n")
+    await viewer.settles(lambda v: v.registers["document"]["rows"] == 3)
+    # The row that follows has not been added when the next correction comes.
+    adding.send(b"'x\n")
+    await viewer.say("dialect", header=False)
+    await viewer.settles(lambda v: v.registers["document"]["rows"] == 4)
+    adding.send(b"y';z\n")
+    told = await adding.end()
+    assert told["rows_added"] == 2
+    assert told["document"]["rows"] == 5
+    await viewer.settles(lambda v: v.registers["document"]["rows"] == 5)
+    await viewer.settles(lambda v: len(v.page["data"]) == 5)
+    assert viewer.page["data"][-2:] == [["7", "8\n8,9"], ["x\ny", "z"]]
+
+
+async def test_rows_that_were_lost_with_the_storages_last_moments_are_not_passed_over(
+    node: Node,
+) -> None:
+    await node.put(table(3))
+    viewer = await node.join()
+    backend = node.app[BACKEND]
+    before = await backend.snapshot(ROOM)
+    id = before.registers["document"]["id"]
+    (data,) = await backend.get_blocks(ROOM, id, [0])
+    block = StoredBlock(0, data, await backend.index(ROOM, id))
+    adding = Adding(node)
+    adding.send(b"4\n5\n")
+    await viewer.settles(lambda v: v.registers["document"]["rows"] == 5)
+    # As after a restart from what had reached the disk.
+    await backend.put_blocks(ROOM, id, [block])
+    await backend.append(
+        ROOM,
+        set={"document": before.registers["document"]},
+        fields={"document_stamp": before.fields.get("document_stamp", "")},
+    )
+    adding.send(b"6\n")
+    problem = await adding.refused(409, "conflict")
+    assert "lost" in problem["detail"]
+
+
+async def test_rows_added_in_the_place_of_lost_ones_are_seen_by_who_saw_the_lost_ones(
+    node: Node,
+) -> None:
+    await node.put(table(3))
+    document = (await add(node, b"4\n"))["document"]
+    viewer = await node.join()
+    await viewer.expect("page")
+    assert viewer.page["data"][-1] == ["4"]
+    # As after a restart, and with a row of the same size.
+    backend = node.app[BACKEND]
+    data = zstandard.ZstdCompressor().compress(table(3) + b"5\n")
+    index = await backend.index(ROOM, document["id"])
+    await backend.put_blocks(ROOM, document["id"], [StoredBlock(0, data, index)])
+    node.app[HUB].changed(ROOM, Snapshot("anew", 1, (await backend.snapshot(ROOM)).registers))
+    await viewer.settles(lambda v: v.epoch == "anew")
+    assert (await column(node))[-1] == "5"
 
 
 # Refusals

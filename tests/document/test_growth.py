@@ -171,6 +171,26 @@ def test_a_long_record_that_comes_slowly_is_one_record() -> None:
     assert pieces[0].source == cell + b",end\n"
 
 
+@settings(max_examples=200, deadline=None)
+@given(streams(), st.sampled_from(DIALECTS), st.integers(0, 6))
+def test_rows_that_were_not_added_yet_can_be_read_otherwise(
+    stream: tuple[Dialect, str, list[bytes]], other: Dialect, at: int
+) -> None:
+    first, text, chunks = stream
+    rows = RowStream(first, block_size=20)
+    pieces: list[Piece] = []
+    for number, chunk in enumerate(chunks):
+        rows.feed(chunk)
+        if number == at:
+            rows.read_by(other, pieces + rows.take())
+            pieces.clear()
+        pieces += rows.take()
+    pieces += rows.take(ended=True)
+    dialect = other if at < len(chunks) else first
+    found = [read(piece.source, dialect, literal=piece.literal) for piece in pieces]
+    assert [record for records in found for record in records] == read_whole(text, dialect)
+
+
 # The document
 
 

@@ -70,3 +70,15 @@ def test_whatever_happens_the_bytes_stay_within_the_capacity_and_are_counted_rig
     kept = [key for key in costs if cache.get(key) is not None]
     assert cache.used == sum(costs[key] for key in kept)
     assert len(cache) == len(kept)
+
+
+def test_what_is_unwanted_is_forgotten_and_the_rest_stays() -> None:
+    cache: ByteCache[tuple[str, int], str] = ByteCache(10_000)
+    for name in ("a", "b"):
+        for number in range(3):
+            cache.put((name, number), f"{name}{number}", 10)
+    used = cache.used
+    cache.discard_where(lambda key: key[0] == "a")
+    assert (len(cache), cache.used) == (3, used // 2)
+    assert cache.get(("a", 1)) is None
+    assert cache.get(("b", 1)) == "b1"
