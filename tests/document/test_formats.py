@@ -35,6 +35,21 @@ def test_tsv_and_csv_are_read_back_as_the_same_cells(
     assert read == [header, *rows]
 
 
+@pytest.mark.parametrize(("format", "delimiter", "end"), [(TSV, "\t", "\n"), (CSV, ",", "\r\n")])
+@given(rows=st.lists(st.lists(st.text("a,\t \"'\n\r=", max_size=2), min_size=1, max_size=3)))
+def test_only_cells_that_need_it_are_quoted(
+    format: Format, delimiter: str, end: str, rows: list[list[str]]
+) -> None:
+    """As the csv module does it, which takes longer."""
+
+    def line(row: list[str]) -> str:
+        out = io.StringIO()
+        csv.writer(out, delimiter=delimiter, lineterminator="\r\n").writerow(row)
+        return out.getvalue()[:-2] + end
+
+    assert written(format, [], rows) == "".join(map(line, rows))
+
+
 @given(header=st.lists(text, max_size=5), rows=tables)
 def test_json_is_one_object_with_all_rows(header: list[str], rows: list[list[str]]) -> None:
     told = json.loads(written(JSON, header, rows))
