@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from server.errors import TablecastError
+from server.fanout import changes
 from server.fanout.backend import Backend
 
 log = logging.getLogger(__name__)
@@ -32,15 +33,12 @@ class Keeper:
         now = asyncio.get_running_loop().time()
         if now - self._kept_at.get(room, float("-inf")) < self._every:
             return
-        shown = registers.get("document")
-        documents = [shown] if shown else []
-        documents += registers.get("versions") or []
         # An upload's blocks have a short life on purpose until they are complete.
-        ids = dict.fromkeys(each["id"] for each in documents if each["complete"])
+        ids = changes.kept_documents(registers)
         if not ids:
             return
         try:
-            await self._backend.keep(room, list(ids))
+            await self._backend.keep(room, ids)
         except TablecastError as error:
             log.info("room %s could not be kept: %s", room, error)
             return
