@@ -59,11 +59,19 @@ export function readInShort(table) {
   const read = report ?? table.dialect;
   const guessed = report?.encoding_why === "guess" || report?.encoding_why === "fallback";
   const source = table.sheet
-    ? [`sheet ${table.sheet}`]
+    ? [isParquet(table) ? "Parquet" : `sheet ${table.sheet}`]
     : [delimiterName(read.delimiter), encodingName(read.encoding) + (guessed ? " (a guess)" : "")];
   if (read.header) source.push("header");
   else if (report) source.push("no header");
   return [...source, ...(report ? oddities(report) : [])].join(", ");
+}
+
+/**
+ * A Parquet file comes as a workbook of one sheet, though it has none.
+ * @param {DocumentValue} table
+ */
+export function isParquet({ name, sheets }) {
+  return sheets?.length === 1 && /\.(parquet|pq)$/i.test(name);
 }
 
 /** @param {string} why */

@@ -54,8 +54,10 @@ export class Download {
     this.#shown = key;
     const base = `/api/rooms/${this.#session.uuid}`;
     const formulas = this.#safe.checked ? "?formulas=defuse" : "";
+    // Of a workbook only the cells of one sheet are here.
+    const original = ready.sheet ? [] : [link(`${base}/document`, "As uploaded", this.#original(ready), ready.name)];
     this.#list.replaceChildren(
-      link(`${base}/document`, "As uploaded", this.#original(ready), ready.name),
+      ...original,
       ...FORMATS.map(({ ext, name, hint, cells }) => link(`${base}/rows.${ext}${cells ? formulas : ""}`, name, hint, "")),
     );
   }
@@ -63,7 +65,6 @@ export class Download {
   /** @param {DocumentValue} table */
   #original(table) {
     const size = table.size === null ? "" : `, ${fileSize(table.size)}`;
-    if (table.sheet) return `the sheet’s cells as text${size}`;
     const { encoding } = table.dialect;
     return `${/^utf-(16|32)/.test(encoding) ? "as UTF-8" : encodingName(encoding)}${size}`;
   }

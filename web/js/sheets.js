@@ -1,3 +1,4 @@
+import { isParquet } from "./dialects.js";
 import { need } from "./dom.js";
 import { counted } from "./format.js";
 
@@ -42,7 +43,7 @@ export class SheetChoice {
 
   #show() {
     const table = this.#session.registers.document;
-    this.#part.hidden = !table?.sheet;
+    this.#part.hidden = !table?.sheet || isParquet(table);
     if (!table?.sheet) return;
     const sheets = table.sheets ?? [table.sheet];
     const { source } = this.#session;
