@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 # Batches of blocks between the cutter and the store: enough that neither waits for the other.
 QUEUE_LENGTH: Final = 4
+# Source bytes after which a batch goes to the store.
+BATCH_SIZE: Final = 1024 * 1024
 # Seconds between two progress changes of a room.
 PROGRESS_INTERVAL: Final = 0.25
 # Seconds that a store is tried again for while the backend cannot be reached: less than the lease.
@@ -277,7 +279,9 @@ class Ingest:
 
     async def _take(self, steps: Iterator[list[Block]]) -> None:
         """Do the intake's steps in a thread, and queue the blocks of each before the next."""
-        while (blocks := await asyncio.to_thread(next, steps, None)) is not None:
+        more = True
+        while more:
+            blocks, more = await asyncio.to_thread(_some, steps)
             self._fed_at = asyncio.get_running_loop().time()
             if blocks:
                 await self._put(blocks)
@@ -460,6 +464,19 @@ class Ingest:
                     raise
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, 1.0)
+
+
+def _some(steps: Iterator[list[Block]]) -> tuple[list[Block], bool]:
+    """Do steps until there is a batch or a step without blocks; whether there may be more.
+
+    Several in one turn of a thread, because the turns themselves would take most of the time.
+    """
+    gathered: list[Block] = []
+    for blocks in steps:
+        gathered += blocks
+        if not blocks or sum(block.size for block in gathered) >= BATCH_SIZE:
+            return gathered, True
+    return gathered, False
 
 
 def clean_name(name: str) -> str:
