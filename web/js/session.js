@@ -19,6 +19,7 @@ import { Uploader } from "./uploader.js";
  * @property {{phase: Phase, retryAt: number}} phase
  * @property {boolean} degraded
  * @property {import("./types.js").ErrorMessage} error
+ * @property {ServerMessage} message  every message, after this module has taken what it needs
  * @property {Uploader} acknowledged
  * @property {{uploader: Uploader, outcome: Outcome}} uploaded
  */
@@ -58,7 +59,10 @@ export class Session {
     const url = new URL(`/ws/${uuid}`, location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     this.#connection = new Connection(url.href, {
-      message: (message) => this.#take(message),
+      message: (message) => {
+        this.#take(message);
+        this.#events.emit("message", message);
+      },
       phase: (phase, retryAt) => this.#enter(phase, retryAt),
     });
   }
@@ -127,6 +131,15 @@ export class Session {
 
   retryNow() {
     this.#connection.retryNow();
+  }
+
+  /**
+   * For the modules that speak about more than the table.
+   * @param {import("./types.js").ClientMessage} message
+   * @returns {boolean} whether it was sent
+   */
+  send(message) {
+    return this.phase === "live" && this.#connection.send(message);
   }
 
   /**
