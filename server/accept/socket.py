@@ -16,12 +16,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from server.accept.correct import Corrector
 from server.accept.guard import TokenBucket, room_of
+from server.accept.sending import Sender
 from server.accept.turn import turn_page
-from server.accept.upload import Ingest
 from server.accept.uploads import Uploads
 from server.accept.versions import show_version
 from server.document.messages import (
-    Ack,
     CancelUpload,
     ClientMessage,
     Correct,
@@ -60,8 +59,6 @@ log = logging.getLogger(__name__)
 # Errors a viewer may cause in a row without anything sensible between them. A program that sends
 # nothing else is not a viewer.
 ERRORS_IN_A_ROW: Final = 100
-# Seconds in which the uploader's own next message meets the error of an upload that failed.
-FAILURE_GRACE: Final = 1.0
 
 
 class SocketDoor:
@@ -166,11 +163,14 @@ class Session:
         self._viewer = viewer
         self._ws = ws
         self._live: LiveRoom | None = None
-        self._ingest: Ingest | None = None
-        self._failed: asyncio.Task[None] | None = None
+        self._sender = Sender(
+            door.uploads,
+            viewer.room,
+            chunk_limit=door.settings.chunk_limit,
+            tell=self._tell,
+            refuse=lambda error: self._refuse(error, "upload"),
+        )
         self._correction: asyncio.Task[None] | None = None
-        # What is left of an upload that was refused or has failed may still be on its way.
-        self._leftovers = False
         rate = door.settings.page_turns_per_second
         self._turns = TokenBucket(rate, 2 * rate)
         self._syncs = TokenBucket(1, 5)
@@ -193,7 +193,7 @@ class Session:
             elif message.type is WSMsgType.TEXT:
                 await self._text(message.data)
             elif message.type is WSMsgType.BINARY:
-                await self._answer_errors(self._chunk(message.data), "upload")
+                await self._answer_errors(self._sender.chunk(message.data), "upload")
             else:
                 return
             if self._errors >= ERRORS_IN_A_ROW:
@@ -201,13 +201,10 @@ class Session:
                 return
 
     async def close(self) -> None:
-        """End what the viewer leaves behind: an upload without its uploader is given up."""
-        if self._failed is not None:
-            self._failed.cancel()
+        """End what the viewer leaves behind."""
         if self._correction is not None:
             await end([self._correction])
-        if self._ingest is not None:
-            await asyncio.shield(self._ingest.abort())
+        await self._sender.close()
 
     async def end(self, code: WSCloseCode) -> None:
         """Close the connection in bounded time; nothing is written after the close frame."""
@@ -256,11 +253,11 @@ class Session:
             case Peek():
                 await self._peek(message.page_no)
             case StartUpload():
-                await self._start_upload(message)
+                await self._sender.start(message)
             case EndUpload():
-                await self._end_upload()
+                await self._sender.end()
             case CancelUpload():
-                await self._cancel_upload()
+                await self._sender.cancel()
             case ShowVersion():
                 self._limit_rate()
                 await show_version(self._door.backend, self._viewer.room, message.version)
@@ -315,103 +312,6 @@ class Session:
                 await self._refuse(error, "dialect")
             except Exception:
                 log.exception("room %s: a correction failed", self._viewer.room)
-
-    # Uploads
-
-    async def _start_upload(self, message: StartUpload) -> None:
-        if self._ingest is not None:
-            raise UploadInProgress(
-                "You are sending a file already. Wait until it is complete, or cancel it."
-            )
-        self._leftovers = True
-        if message.size is not None and message.size < 0:
-            raise BadMessage(f"A file cannot have {message.size} bytes. Leave `size` out instead.")
-        ingest = self._door.uploads.open(
-            self._viewer.room,
-            name=message.name,
-            size=message.size,
-            sheet=message.sheet,
-            failed=lambda error: self._upload_failed(ingest, error),
-        )
-        self._ingest = ingest
-        try:
-            await ingest.begin()
-        except TablecastError:
-            await self._give_up()
-            raise
-        self._leftovers = False
-        await self._ack()
-
-    async def _chunk(self, chunk: bytes) -> None:
-        ingest = self._ingest
-        if ingest is None:
-            if not self._leftovers:
-                self._leftovers = True
-                raise NoUpload("A chunk came, but no upload is open. Send `upload` first.")
-            return
-        limit = self._door.settings.chunk_limit
-        try:
-            if len(chunk) > limit:
-                raise TooLarge(
-                    f"This chunk has {len(chunk):,} bytes; at most {limit:,} are allowed.",
-                    what="chunk",
-                    limit=limit,
-                )
-            await ingest.feed(chunk)
-        except TablecastError:
-            await self._give_up()
-            raise
-        await self._ack()
-
-    async def _end_upload(self) -> None:
-        ingest = self._open_upload()
-        if ingest is None:
-            return
-        try:
-            await ingest.finish()
-        except TablecastError:
-            await self._give_up()
-            raise
-        self._ingest = None
-        await self._ack(ingest, done=True)
-
-    async def _cancel_upload(self) -> None:
-        if self._open_upload() is not None:
-            await self._give_up()
-
-    def _open_upload(self) -> Ingest | None:
-        """The upload that is to end; None for one whose failure was told already."""
-        if self._ingest is None and not self._leftovers:
-            raise NoUpload("No upload is open on this connection.")
-        self._leftovers = False
-        return self._ingest
-
-    async def _give_up(self) -> None:
-        ingest, self._ingest = self._ingest, None
-        self._leftovers = True
-        if ingest is not None:
-            await ingest.abort()
-
-    def _upload_failed(self, ingest: Ingest, error: TablecastError) -> None:
-        """The upload ended by itself while its uploader says nothing: tell it."""
-        if self._failed is not None:
-            self._failed.cancel()
-        self._failed = asyncio.create_task(self._tell_failed(ingest, error), name="upload failed")
-
-    async def _tell_failed(self, ingest: Ingest, error: TablecastError) -> None:
-        # A call that is in progress raises the same error; then there is nothing left to tell.
-        await asyncio.sleep(FAILURE_GRACE)
-        if self._ingest is ingest:
-            with contextlib.suppress(ConnectionResetError):
-                await self._give_up()
-                await self._refuse(error, "upload")
-
-    async def _ack(self, ingest: Ingest | None = None, *, done: bool = False) -> None:
-        ingest = ingest or self._ingest
-        if ingest is not None:
-            await self._tell(
-                Ack(upload=ingest.id, received=ingest.received, stored=ingest.stored, done=done)
-            )
 
     # Answers
 

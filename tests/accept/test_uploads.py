@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from server.accept import api as accept_api
-from server.accept import socket as accept_socket
+from server.accept import sending as accept_sending
 from server.accept import upload as accept_upload
 from server.accept.upload import clean_name
 from server.app import BACKEND, UPLOADS
@@ -399,7 +399,7 @@ async def test_an_upload_without_bytes_is_given_up_and_its_sender_told(
     start_node: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accept_upload, "IDLE_LIMIT", 0.7)
-    monkeypatch.setattr(accept_socket, "FAILURE_GRACE", 0.01)
+    monkeypatch.setattr(accept_sending, "FAILURE_GRACE", 0.01)
     node = await start_node(upload_lease=0.3)
     old, (uploader, other) = await shown_on_page(node, 7)
     await announced(uploader, [other])
@@ -634,7 +634,7 @@ async def test_a_full_storage_refuses_the_upload_and_keeps_what_is_shown(
 async def test_the_failure_of_one_upload_does_not_end_the_next(
     start_node: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accept_socket, "FAILURE_GRACE", 0.2)
+    monkeypatch.setattr(accept_sending, "FAILURE_GRACE", 0.2)
     node = await start_node(memory(storage_limit=200_000))
     uploader = await node.join()
     await uploader.begin_upload("huge.tsv", None)
