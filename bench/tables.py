@@ -3,43 +3,62 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import repeat
+from typing import Literal
 
-HEADER = "id\ttime\tcity\tstation\tvalue\tunit\tstatus\tnote\tratio\tcode\n"
+NAMES = ("id", "time", "city", "station", "value", "unit", "status", "note", "ratio", "code")
 _CITIES = ("Zürich", "Nairobi", "São Paulo", "Osaka", "Tromsø", "Wellington", "Lima", "Kraków")
 _WORDS = ("wind", "calm", "rising", "sensor", "replaced", "checked", "late", "north", "upper")
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _UNIT_ROWS = 100_000  # about 10 MB; then the rows come again, far beyond what zstd looks back to
 
 
-def table(size: int, *, quoted: bool = False) -> Iterator[bytes]:
-    """A TSV file of about `size` bytes (less by no more than a record), in a few large pieces.
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a table is written. `quoted`: which cells stand in quotes.
 
-    `quoted`: texts stand in quotes, and some hold a quote or a line end.
+    With "texts" these are city, station and note, and one note in fifty holds a quote and a line
+    end; a CSV quotes its status too, and two of three notes hold a comma.
     """
-    yield HEADER.encode()
-    unit = _unit(quoted)
-    whole, rest = divmod(size - len(HEADER), len(unit))
+
+    suffix: Literal["tsv", "csv"] = "tsv"
+    quoted: Literal["none", "texts", "all"] = "none"
+
+    @property
+    def delimiter(self) -> str:
+        return "\t" if self.suffix == "tsv" else ","
+
+
+PLAIN = Kind()
+
+
+def table(size: int, kind: Kind = PLAIN) -> Iterator[bytes]:
+    """A file of about `size` bytes (less by no more than a record), in a few large pieces."""
+    header = _line(kind, NAMES)
+    yield header
+    unit = _unit(kind)
+    whole, rest = divmod(size - len(header), len(unit))
     yield from repeat(unit, whole)
-    # Only a record begins with a line end and "1": ids do, and nothing quoted.
-    yield unit[: unit.rfind(b"\n1", 0, rest) + 1]
+    # Only a record begins with a line end and "1" (in quotes or not): ids do, and nothing quoted.
+    start = b'\n"1' if kind.quoted == "all" else b"\n1"
+    yield unit[: unit.rfind(start, 0, rest) + 1]
 
 
 @cache
-def _unit(quoted: bool) -> bytes:
+def _unit(kind: Kind) -> bytes:
     random_ = random.Random(20240101)  # a fixed seed: the same bytes each time
-    rows = []
+    between = ", " if kind.suffix == "csv" else " "
+    lines = []
     for number in range(_UNIT_ROWS):
-        note = " ".join(random_.choices(_WORDS, k=random_.randrange(6)))
+        note = between.join(random_.choices(_WORDS, k=random_.randrange(6)))
         station = f"station {random_.randrange(400):03}"
         city = random_.choice(_CITIES)
-        if quoted:
-            if number % 50 == 0:
-                note = f'said ""{note}""\nand left'
-            city, station, note = f'"{city}"', f'"{station}"', f'"{note}"'
+        if kind.quoted != "none" and number % 50 == 0:
+            note = f'said "{note}"\nand left'
         moment = _START + timedelta(seconds=37 * number)
         cells = (
             f"{1_000_000 + number}",
@@ -53,5 +72,18 @@ def _unit(quoted: bool) -> bytes:
             f"{random_.random():.6f}",
             f"{random_.getrandbits(32):08x}",
         )
-        rows.append("\t".join(cells))
-    return ("\n".join(rows) + "\n").encode()
+        lines.append(_line(kind, cells))
+    return b"".join(lines)
+
+
+def _line(kind: Kind, cells: tuple[str, ...]) -> bytes:
+    quoted: Collection[str] = ()
+    if kind.quoted == "all":
+        quoted = NAMES
+    elif kind.quoted == "texts" and cells is not NAMES:
+        quoted = ("city", "station", "note", *(("status",) if kind.suffix == "csv" else ()))
+    written = (
+        '"' + cell.replace('"', '""') + '"' if name in quoted else cell
+        for name, cell in zip(NAMES, cells, strict=True)
+    )
+    return (kind.delimiter.join(written) + "\n").encode()
