@@ -5,6 +5,10 @@
     |   |-- BadMessage       not understood: JSON, type, field
     |   |-- NotFound         a malformed address
     |   |-- Forbidden        a page of another site asks
+    |   |-- PresentersOnly, OwnerOnly, WrongKey
+    |   |                    this takes a key of the room, the owner's, another one than was given
+    |   |-- NoKey            nobody has a key of this room
+    |   |-- RoomDeleted      the room's owner has deleted it
     |   |-- NoDocument, NoUpload, PageOutOfRange
     |   |-- NotText, EmptyDocument, NotUtf8
     |   `-- TooLarge         over a limit, which it names
@@ -61,6 +65,31 @@ class NotFound(Refused):
 class Forbidden(Refused):
     code = "forbidden"
     status = HTTPStatus.FORBIDDEN
+
+
+class PresentersOnly(Refused):
+    code = "presenters_only"
+    status = HTTPStatus.FORBIDDEN
+
+
+class OwnerOnly(Refused):
+    code = "owner_only"
+    status = HTTPStatus.FORBIDDEN
+
+
+class WrongKey(Refused):
+    code = "wrong_key"
+    status = HTTPStatus.FORBIDDEN
+
+
+class NoKey(Refused):
+    code = "no_key"
+    status = HTTPStatus.CONFLICT
+
+
+class RoomDeleted(Refused):
+    code = "room_deleted"
+    status = HTTPStatus.GONE
 
 
 class NoDocument(Refused):
