@@ -10,7 +10,12 @@
     |   |-- NoKey            nobody has a key of this room
     |   |-- RoomDeleted      the room's owner has deleted it
     |   |-- NoDocument, NoUpload, PageOutOfRange
-    |   |-- NotText, EmptyDocument, NotUtf8
+    |   |-- NotText, EmptyDocument
+    |   |-- Damaged          a packed file or a spreadsheet that is cut off or broken
+    |   |-- Protected        one with a password
+    |   |-- NotOneTable      an archive of no file, of several, or of another archive
+    |   |-- Unsupported      a kind of file that could be a table, and cannot be read here
+    |   |-- NoSheet          a workbook without the sheet that was asked for
     |   `-- TooLarge         over a limit, which it names
     |-- Busy                 the request is fine; later it may work
     |   |-- UploadInProgress, UploadLost, RateLimited, Full, Draining
@@ -43,8 +48,6 @@ class TablecastError(Exception):
 
 
 class Refused(TablecastError):
-    """Also raised as it is, for packed files that cannot be opened."""
-
     code = "refused"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -112,14 +115,30 @@ class NotText(Refused):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
-class NotUtf8(Refused):
-    code = "not_utf8"
+class EmptyDocument(Refused):
+    code = "empty_document"
+
+
+class Damaged(Refused):
+    code = "damaged"
+
+
+class Protected(Refused):
+    code = "password_protected"
+
+
+class NotOneTable(Refused):
+    code = "not_one_table"
+
+
+class Unsupported(Refused):
+    code = "unsupported"
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
-class EmptyDocument(Refused):
-    code = "empty_document"
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
+class NoSheet(Refused):
+    code = "no_sheet"
+    status = HTTPStatus.NOT_FOUND
 
 
 class TooLarge(Refused):

@@ -17,10 +17,8 @@ import zstandard
 
 from server.document.dialect import (
     BOM,
-    SNIFF_SIZE,
     TSV,
     Dialect,
-    check_text,
     without_quotes,
 )
 from server.document.encodings import Encoding
@@ -137,9 +135,8 @@ class BlockCutter:
         document_limit: int = DOCUMENT_LIMIT,
         column_limit: int = COLUMN_LIMIT,
         counts: ReportBuilder | None = None,
-        checked: bool = False,
     ) -> None:
-        """`counts`: what the report begins with; `checked`: the bytes are known to be text."""
+        """`counts`: what the report begins with."""
         if min(block_size, record_limit) < 1:
             raise ValueError("blocks and records are at least one byte long")
         self.received = 0
@@ -156,7 +153,6 @@ class BlockCutter:
         self._scanner = Scanner(dialect)
         self._counts = counts or ReportBuilder(begin_report(dialect))
         self._compressor = zstandard.ZstdCompressor(level=_COMPRESSION)
-        self._checked = checked
         self._to_skip = dialect.skip_lines  # -1: the beginning has been read
         self._lead = b""  # what belongs to block 0 but to no record: mark and skipped lines
         self._rest = bytearray()  # from the end of the last block on, without _lead
@@ -189,17 +185,11 @@ class BlockCutter:
         blocks: list[Block] = []
         for start in range(0, len(chunk), _STEP):
             self._rest += chunk[start : start + _STEP]
-            if not self._checked:
-                if len(self._rest) < SNIFF_SIZE:
-                    continue
-                self._check(whole=False)
             self._cut(blocks, whole=False)
         return self._hand_out(blocks)
 
     def finish(self) -> list[Block]:
         """The blocks of what is left, now that nothing follows. Raises `EmptyDocument` too."""
-        if not self._checked:
-            self._check(whole=True)
         blocks: list[Block] = []
         self._cut(blocks, whole=True)
         if not self._cut_records:
@@ -207,10 +197,6 @@ class BlockCutter:
                 "This file is empty: it has no row at all. Everyone keeps what they had."
             )
         return self._hand_out(blocks)
-
-    def _check(self, *, whole: bool) -> None:
-        check_text(bytes(self._rest[:SNIFF_SIZE]), whole=whole and len(self._rest) <= SNIFF_SIZE)
-        self._checked = True
 
     def _read_lead(self, *, whole: bool) -> bool:
         """Set aside what comes before the records; False if more of it may follow."""

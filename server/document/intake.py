@@ -33,7 +33,7 @@ from server.document.encodings import Encoding, Transcoder, byte_safe, sniff_enc
 from server.document.report import ParseReport, ReportBuilder
 from server.document.streams import PIECE_SIZE
 from server.document.unpack import HEAD_SIZE, PACKED, SHEETS, Kind, Unpacker, is_tar, recognise
-from server.errors import NotText, Refused
+from server.errors import NotOneTable, Unsupported
 
 SAMPLE_SIZE: Final = 64 * 1024
 """Bytes by which a file is understood. As much as a block, so that the first page waits for no more
@@ -130,8 +130,7 @@ class Intake:
         """The blocks that `chunk` completes.
 
         The iterator raises `SheetFile`, `NotText` (the first bytes decide), `TooLarge` (the
-        document unpacked, a record, the cells of one), and `Refused` for archives that cannot be
-        read.
+        document unpacked, a record, the cells of one), and what `Unpacker` does.
         """
         self.received += len(chunk)
         return self._cut(self._unpack(chunk, whole=False), whole=False)
@@ -166,7 +165,7 @@ class Intake:
         if kind in PACKED:
             self._unpacker = Unpacker(kind)
         elif is_tar(head):
-            raise Refused(
+            raise NotOneTable(
                 "This is a tar archive. Unpack it and send the table inside. Everyone keeps what "
                 "they had."
             )
@@ -215,7 +214,7 @@ class Intake:
         if self._unpacker is not None:
             self.name = self._unpacker.name(self.name)
             if recognise(head) in SHEETS:
-                raise NotText(
+                raise Unsupported(
                     "There is a spreadsheet inside of this archive. Unpack it and send the "
                     "spreadsheet itself. Everyone keeps what they had."
                 )
@@ -251,6 +250,5 @@ class Intake:
             document_limit=self._document_limit,
             column_limit=self._column_limit,
             counts=counts,
-            checked=True,
         )
         return self._cutter

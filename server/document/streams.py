@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
-from server.errors import Refused, TablecastError, TooLarge
+from server.errors import Damaged, TablecastError, TooLarge
 
 if sys.version_info >= (3, 14):
     import compression.zstd as zstd
@@ -155,7 +155,7 @@ def pump(
     """What the bytes of `source` (at most `limit`) decompress to: pieces of 1 to `PIECE_SIZE`.
 
     Takes from `source` what belongs to the stream, and nothing after its end. `what` names the
-    kind of file (".gz") to people. Raises `Refused` if it is damaged, `TooLarge` if it needs too
+    kind of file (".gz") to people. Raises `Damaged`, and, `TooLarge` if it needs too
     much memory.
     """
     left = len(source) if limit is None else min(limit, len(source))
@@ -196,15 +196,15 @@ def streams(source: Source, begin: Callable[[], Decompressor], what: str) -> Ite
             source.skip_zeros()
 
 
-def damaged(what: str) -> Refused:
-    return Refused(
+def damaged(what: str) -> Damaged:
+    return Damaged(
         f"This {what} file is damaged: what is in it does not pass its own check. Copy or download "
         "it once more, or pack the table again. Everyone keeps what they had."
     )
 
 
-def cut_off(what: str) -> Refused:
-    return Refused(
+def cut_off(what: str) -> Damaged:
+    return Damaged(
         f"The {what} file ends in the middle: it was probably cut off while it was copied. Send "
         "the whole file. Everyone keeps what they had."
     )

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from server.document import streams
 from server.document.streams import PIECE_SIZE, Decompressor, Source
 from server.document.unzip import Unzip, base_name
-from server.errors import Refused
+from server.errors import NotOneTable
 
 Kind = Literal["gzip", "bzip2", "xz", "zstd", "zip", "xlsx", "xls", "ods", "parquet"]
 
@@ -84,8 +84,9 @@ class Unpacker:
     chunk, and what the format itself looks back on (`streams.MEMORY_LIMIT` at most). Take all
     pieces of one call before the next call. After an error it is of no further use.
 
-    Raises `Refused` for what is damaged, cut off, protected, or holds not exactly one table;
-    `EmptyDocument` for a .zip without files; `TooLarge` for what needs too much memory.
+    Raises `Damaged` (also for what is cut off), `Protected`, `Unsupported` for a method of packing
+    that is not known here, `NotOneTable` for an archive in it, none or several files; `NotText` for
+    a document of an office program; `TooLarge` for what needs too much memory.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -158,7 +159,7 @@ class Unpacker:
             what = f"a {_STREAMS[inner][1]} file"
         else:
             return
-        raise Refused(
+        raise NotOneTable(
             f"There is {what} inside of this {self._label} file. Unpack it, and send the table "
             "inside. Everyone keeps what they had."
         )

@@ -27,7 +27,7 @@ from server.document.streams import (
     xz_stream,
     zstd_stream,
 )
-from server.errors import EmptyDocument, NotText, Refused
+from server.errors import NotOneTable, NotText, Protected, TooLarge, Unsupported
 
 SKIPPED_LIMIT: Final = 16 * 1024 * 1024
 """Unpacked bytes of one file that is nobody's table (.DS_Store): it is counted to find its end."""
@@ -98,7 +98,7 @@ class Unzip:
     def pieces(self) -> Iterator[bytes]:
         """The table's bytes; b"" where more of `source` is needed.
 
-        Raises `Refused` for what is no zip with one readable table inside, and `EmptyDocument`.
+        Raises `Damaged`, `Protected`, `NotOneTable`, `Unsupported`, `NotText`, `TooLarge`.
         """
         while (entry := (yield from self._header())) is not None:
             self._check(entry)
@@ -112,7 +112,10 @@ class Unzip:
             self._source.skip(len(self._source))
             yield b""
         if self.name is None:
-            raise EmptyDocument("There is no file in this .zip. Everyone keeps what they had.")
+            raise NotOneTable(
+                "There is no file in this .zip. Pack the table again and send that file. Everyone "
+                "keeps what they had."
+            )
 
     def _header(self) -> Generator[bytes, None, _Entry | None]:
         """The next file's header; None after the last."""
@@ -140,7 +143,7 @@ class Unzip:
     def _check(self, entry: _Entry) -> None:
         # Some programs mark a folder as encrypted too, so the first file says it.
         if entry.flags & _ENCRYPTED and not entry.is_folder:
-            raise Refused(
+            raise Protected(
                 f"This .zip is protected with a password. Unpack it and send {shown(entry.name)} "
                 "itself. Everyone keeps what they had."
             )
@@ -152,7 +155,7 @@ class Unzip:
             )
         if entry.method != _STORED and entry.method not in _METHODS:
             method = _METHOD_NAMES.get(entry.method, f"number {entry.method}")
-            raise Refused(
+            raise Unsupported(
                 f"This .zip is compressed by a method that cannot be read here ({method}). Pack "
                 f"{shown(entry.name)} again, as .zip with Deflate or as .gz. Everyone keeps what "
                 "they had."
@@ -174,10 +177,12 @@ class Unzip:
             if wanted or not piece:
                 yield piece
             elif sum_.size > SKIPPED_LIMIT:
-                raise Refused(
+                raise TooLarge(
                     f"There is a hidden file of more than {SKIPPED_LIMIT // 2**20} MiB in this "
                     f".zip: {shown(entry.name)}. Send the table itself. Everyone keeps what they "
-                    "had."
+                    "had.",
+                    what="hidden_file",
+                    limit=SKIPPED_LIMIT,
                 )
         if entry.has_descriptor:
             yield from self._descriptor(entry, sum_)
@@ -291,8 +296,8 @@ def shown(path: str) -> str:
     return name if len(name) <= _NAMES_SHOWN else name[: _NAMES_SHOWN - 1] + "…"
 
 
-def _several(one: str, other: str) -> Refused:
-    return Refused(
+def _several(one: str, other: str) -> NotOneTable:
+    return NotOneTable(
         f"There is more than one file in this .zip: {shown(one)}, {shown(other)} and perhaps "
         "others. Unpack it and send the table you mean. Everyone keeps what they had."
     )

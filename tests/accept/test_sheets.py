@@ -88,7 +88,7 @@ async def test_a_sheet_that_is_not_there_and_a_damaged_workbook_are_refused_in_w
     node: Node,
 ) -> None:
     url = "/api/rooms/3f2504e0-4f89-41d3-9a0c-0305e82c3301/document"
-    problem = await node.refusal("PUT", f"{url}?sheet=Third", 422, "refused", data=BOOK)
+    problem = await node.refusal("PUT", f"{url}?sheet=Third", 404, "no_sheet", data=BOOK)
     assert "First, Second" in problem["detail"]
-    await node.refusal("PUT", url, 422, "refused", data=BOOK[: len(BOOK) // 2])
+    await node.refusal("PUT", url, 422, "damaged", data=BOOK[: len(BOOK) // 2])
     assert (await node.registers()).get("document") is None

@@ -15,7 +15,6 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from server.document import blocks as blocks_module
 from server.document.blocks import (
     BLOCK_SIZE,
     COLUMN_LIMIT,
@@ -25,7 +24,8 @@ from server.document.blocks import (
     decompress,
     index_entry,
 )
-from server.document.dialect import SNIFF_SIZE, TSV, Dialect
+from server.document.dialect import TSV, Dialect
+from server.document.intake import SAMPLE_SIZE
 from server.document.pages import Index, parse_block
 from server.errors import EmptyDocument, Missing, TooLarge
 from tests.document.reference import is_open, read_whole
@@ -51,7 +51,7 @@ def the_whole_reading(text: str, dialect: Dialect = TSV) -> list[list[str]]:
 def cut(
     source: bytes, *, chunk: int | None = None, **options: Any
 ) -> tuple[BlockCutter, list[Block]]:
-    cutter = BlockCutter(checked=True, **options)
+    cutter = BlockCutter(**options)
     blocks = []
     for start in range(0, len(source), chunk or max(1, len(source))):
         blocks += cutter.feed(source[start : start + (chunk or len(source))])
@@ -74,12 +74,6 @@ def encoded(text: str) -> bytes:
     """`text` in UTF-8, if it has any record."""
     assume(the_whole_reading(text))
     return text.encode()
-
-
-@pytest.fixture
-def looks_at_three_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cutting begins with the first bytes, not after 64 KiB: short texts are cut in steps too."""
-    monkeypatch.setattr(blocks_module, "SNIFF_SIZE", 3)
 
 
 # The same reading
@@ -130,10 +124,8 @@ def test_the_same_blocks_result_however_the_bytes_are_split(
     text: str, block_size: int, chunk: int
 ) -> None:
     source = encoded("id\t" + text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks_module, "SNIFF_SIZE", 3)
-        _, whole = cut(source, block_size=block_size)
-        assert cut(source, chunk=chunk, block_size=block_size)[1] == whole
+    _, whole = cut(source, block_size=block_size)
+    assert cut(source, chunk=chunk, block_size=block_size)[1] == whole
 
 
 @pytest.mark.parametrize("chunk", [1000, 65_536, 262_144, 1_000_000])
@@ -283,7 +275,6 @@ def test_a_document_over_the_limit_is_refused_naming_it() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 7, 100_000])
 @pytest.mark.parametrize("block_size", [16, 100])
-@pytest.mark.usefixtures("looks_at_three_bytes")
 def test_a_record_over_the_limit_is_refused_wherever_it_stands(chunk: int, block_size: int) -> None:
     for before in (0, 1, 5, 49, 99):
         start = b"\n" * (before % 2) + b"b\tc\n" * before
@@ -352,8 +343,8 @@ def test_an_index_entry_is_two_big_endian_numbers() -> None:
     assert index_entry(1, 2**40) == bytes([*[0] * 7, 1, 0, 0, 1, 0, 0, 0, 0, 0])
 
 
-def test_a_sniff_is_not_larger_than_a_block() -> None:
-    assert SNIFF_SIZE <= BLOCK_SIZE
+def test_a_file_is_understood_by_no_more_than_a_block() -> None:
+    assert SAMPLE_SIZE <= BLOCK_SIZE
 
 
 def test_only_what_can_be_told_at_bytes_is_cut() -> None:

@@ -31,7 +31,17 @@ from server.document.sheets import (
 )
 from server.document.streams import PIECE_SIZE
 from server.document.unpack import HEAD_SIZE, SHEETS, recognise
-from server.errors import EmptyDocument, NotText, Refused, TablecastError, TooLarge
+from server.errors import (
+    Damaged,
+    EmptyDocument,
+    NoSheet,
+    NotText,
+    Protected,
+    Refused,
+    TablecastError,
+    TooLarge,
+    Unsupported,
+)
 
 STATIONS = Path(__file__).parents[1] / "data" / "sheet-stations.xls"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -193,7 +203,7 @@ def read(path: Path, sheet: str | int | None = None) -> list[list[str]]:
     return read_records(source, TSV, 0, source.count(b"\n"))
 
 
-def complaint(path: Path, error: type[TablecastError] = Refused, sheet: str | None = None) -> str:
+def complaint(path: Path, error: type[TablecastError] = Damaged, sheet: str | None = None) -> str:
     with pytest.raises(error) as caught:
         read(path, sheet)
     assert type(caught.value) is error
@@ -299,7 +309,7 @@ def test_the_first_sheet_that_is_not_hidden_is_shown_and_any_can_be_chosen(tmp_p
     with convert(path, "xlsx") as conversion:
         assert conversion.sheet == SheetInfo("Trips", rows=1, columns=1)
         assert conversion.sheets == list_sheets(path, "xlsx")
-    assert "Notes, Trips, Stops & more" in complaint(path, sheet="Tips")
+    assert "Notes, Trips, Stops & more" in complaint(path, NoSheet, "Tips")
 
 
 def test_an_old_workbook_is_read() -> None:
@@ -330,16 +340,16 @@ def test_a_binary_workbook_is_read(tmp_path: Path) -> None:
 def test_a_workbook_with_a_password_says_so(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(OLE + bytes(1000) + "EncryptedPackage".encode("utf-16-le") + bytes(1000))
-    assert "password" in complaint(path)
+    assert "password" in complaint(path, Protected)
     entry = (
         '<manifest:file-entry manifest:full-path="content.xml"><manifest:encryption-data/>'
         "</manifest:file-entry>"
     )
-    assert "password" in complaint(ods(path, [[ods_text("a")]], manifest=entry))
+    assert "password" in complaint(ods(path, [[ods_text("a")]], manifest=entry), Protected)
     old = STATIONS.read_bytes()
     begin = old.index(b"\x09\x08\x10\x00\x00\x06\x05\x00") + 20
     path.write_bytes(old[:begin] + b"\x2f\x00" + old[begin + 2 :])
-    assert "password" in complaint(path)
+    assert "password" in complaint(path, Protected)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +515,7 @@ def test_without_its_library_a_parquet_file_says_what_to_install(
     from server.document.sheets import columns
 
     monkeypatch.setattr(columns, "pa", None)
-    with pytest.raises(Refused, match=r"tablecast\[parquet\]"):
+    with pytest.raises(Unsupported, match=r"tablecast\[parquet\]"):
         columns.Columns(tmp_path / "a")
 
 
@@ -609,7 +619,7 @@ def test_a_damaged_parquet_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(whole[: len(whole) // 2])
     assert "damaged" in complaint(tmp_path / "b")
     (tmp_path / "b").write_bytes(b"PARE\x15" + bytes(100) + b"PARE")
-    assert complaint(tmp_path / "b")
+    assert "encrypted" in complaint(tmp_path / "b", Protected)
 
 
 def test_a_small_parquet_file_of_very_many_rows_is_read_piece_by_piece(tmp_path: Path) -> None:

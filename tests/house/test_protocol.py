@@ -59,7 +59,7 @@ def test_every_error_is_documented_with_its_status_and_whether_to_retry() -> Non
     kinds = [errors.TablecastError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    abstract = {errors.Busy, errors.TablecastError}
+    abstract = {errors.Busy, errors.Refused, errors.TablecastError}
     raised = {kind.code: (int(kind.status), kind.retry) for kind in set(kinds) - abstract}
     raised["internal"] = (500, True)
     raised["method_not_allowed"] = (405, False)  # from the router

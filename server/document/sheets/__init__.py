@@ -26,7 +26,16 @@ from typing import Any, Final, NamedTuple, Self
 
 from server.document.streams import PIECE_SIZE
 from server.document.unpack import Kind
-from server.errors import EmptyDocument, NotText, Refused, TablecastError, TooLarge
+from server.errors import (
+    Damaged,
+    EmptyDocument,
+    NoSheet,
+    NotText,
+    Protected,
+    TablecastError,
+    TooLarge,
+    Unsupported,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +55,10 @@ UNPACKED_LIMIT: Final = 2 * 1024 * 1024 * 1024
 SECONDS_LIMIT: Final = 120
 """Seconds of processor time for one file: ten times what the largest takes."""
 
-_ERRORS: Final[tuple[type[TablecastError], ...]] = (Refused, NotText, EmptyDocument, TooLarge)
+_ERRORS: Final[dict[str, type[TablecastError]]] = {
+    error.code: error
+    for error in (Damaged, EmptyDocument, NoSheet, NotText, Protected, Unsupported)
+}
 _HEAD_LIMIT = 4 * 1024 * 1024  # a workbook may have thousands of sheets, each with a name
 _COMPLAINT_SIZE = 16 * 1024  # bytes of the end of what a process said last
 
@@ -106,9 +118,9 @@ class Conversion:
 
     Everything but the constructor blocks: use it in a thread. The first piece takes longest, a
     second for each 10 MB of an .xlsx. Raises, wherever it blocks: `NotText` for what is no table,
-    `Refused` for what is damaged, protected, or a sheet that is not there, `EmptyDocument`, and
-    `TooLarge` with the limit it goes over (the file's own already from the constructor). Close
-    it, from any thread, to stop before the end; a `with` does so.
+    `Damaged`, `Protected`, `Unsupported`, `NoSheet`, `EmptyDocument`, and `TooLarge` with the limit
+    it goes over (the file's own already from the constructor). Close it, from any thread, to stop
+    before the end; a `with` does so.
     """
 
     def __init__(
@@ -268,12 +280,10 @@ def _environment() -> dict[str, str]:
 def _error(told: dict[str, Any]) -> TablecastError:
     if told["error"] == "MemoryError":
         return _needs_memory()
-    for class_ in _ERRORS:
-        if told["error"] == class_.__name__:
-            if class_ is TooLarge:
-                return TooLarge(told["message"], what=told["what"], limit=told["limit"])
-            return class_(told["message"])
-    return _damaged()
+    if told["error"] == TooLarge.code:
+        return TooLarge(told["message"], what=told["what"], limit=told["limit"])
+    class_ = _ERRORS.get(told["error"])
+    return _damaged() if class_ is None else class_(told["message"])
 
 
 def _needs_memory() -> TooLarge:
@@ -287,8 +297,8 @@ def _needs_memory() -> TooLarge:
     )
 
 
-def _damaged() -> Refused:
-    return Refused(
+def _damaged() -> Damaged:
+    return Damaged(
         "This file is damaged and cannot be read. Copy or save it once more, or save the table as "
         "tab-separated text. Everyone keeps what they had."
     )

@@ -94,7 +94,7 @@ def _pieces(lines: Iterable[str]) -> Iterator[bytes]:
 
 
 def _tell(error: TablecastError) -> int:
-    told: dict[str, Any] = {"error": type(error).__name__, "message": error.message}
+    told: dict[str, Any] = {"error": error.code, "message": error.message}
     if isinstance(error, TooLarge):
         told |= {"what": error.what, "limit": error.limit}
     return _say(told)

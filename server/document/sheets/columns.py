@@ -15,7 +15,7 @@ from typing import Any
 
 from server.document.sheets import SheetInfo
 from server.document.sheets.cells import bytes_text, clock, plain, record
-from server.errors import EmptyDocument, Refused
+from server.errors import Damaged, EmptyDocument, Protected, Refused, Unsupported
 
 # Any: it has no types, and may not be there.
 pa: Any = None
@@ -34,11 +34,11 @@ _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 class Columns:
-    """One table. Raises `Refused` if it cannot be read, `EmptyDocument` if it has no columns."""
+    """One table. Raises `Unsupported`, `Damaged`, `Protected`, `EmptyDocument` (no columns)."""
 
     def __init__(self, path: Path) -> None:
         if pa is None:
-            raise Refused(
+            raise Unsupported(
                 "This Tablecast was installed without what reads Parquet files (pip install "
                 f"'tablecast[parquet]'). Save the table as tab-separated text instead. {_KEPT}"
             )
@@ -70,11 +70,11 @@ class Columns:
 
 def _unreadable(error: Exception) -> Refused:
     if "encrypt" in str(error).lower() or "decrypt" in str(error).lower():
-        return Refused(
+        return Protected(
             "This Parquet file is encrypted. Save the table without encryption, or as "
             f"tab-separated text, and send that file. {_KEPT}"
         )
-    return Refused(
+    return Damaged(
         "This Parquet file is damaged or of a kind that cannot be read here. Copy or write it once "
         f"more, or save the table as tab-separated text. {_KEPT}"
     )

@@ -16,7 +16,15 @@ from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum, Shee
 from server.document.sheets import SheetInfo
 from server.document.sheets.cells import record, text
 from server.document.unpack import Kind
-from server.errors import EmptyDocument, NotText, Refused, TooLarge
+from server.errors import (
+    Damaged,
+    EmptyDocument,
+    NoSheet,
+    NotText,
+    Protected,
+    TooLarge,
+    Unsupported,
+)
 
 T = TypeVar("T")
 
@@ -56,7 +64,7 @@ class Workbook:
     """`sheets`: those that have cells, by name, in the workbook's order.
 
     Raises `NotText` if it is no spreadsheet, `TooLarge` if more than `unpacked_limit` bytes are
-    packed in it, `Refused` if it is protected or damaged.
+    packed in it, `Protected`, `Damaged`, `Unsupported`.
     """
 
     def __init__(self, path: Path, kind: Kind, *, unpacked_limit: int) -> None:
@@ -85,7 +93,7 @@ class Workbook:
             return info
         names = ", ".join(info.name for info in self.sheets[:5])
         more = ", …" if len(self.sheets) > 5 else ""
-        raise Refused(f"There is no such sheet in this workbook. It has: {names}{more}. {_KEPT}")
+        raise NoSheet(f"There is no such sheet in this workbook. It has: {names}{more}. {_KEPT}")
 
     def read(self, info: SheetInfo) -> tuple[SheetInfo, Iterator[str]]:
         """The sheet's size, and its records as lines. Raises `EmptyDocument`."""
@@ -124,23 +132,23 @@ def _careful(call: Callable[[], T]) -> T:
         raise unreadable() from None
 
 
-def protected() -> Refused:
-    return Refused(
+def protected() -> Protected:
+    return Protected(
         "This workbook is protected with a password. Open it, save it without the password (or the "
         f"table as tab-separated text) and send that file. {_KEPT}"
     )
 
 
-def damaged() -> Refused:
-    return Refused(
+def damaged() -> Damaged:
+    return Damaged(
         "This workbook is damaged: it cannot be read to its end. Copy it once more, or open it and "
         f"save it again. {_KEPT}"
     )
 
 
-def unreadable() -> Refused:
+def unreadable() -> Damaged:
     # The library tells neither which, nor whether a sheet has more cells than it takes.
-    return Refused(
+    return Damaged(
         "This workbook cannot be read here: it is damaged, or made otherwise or larger than "
         "spreadsheets are. Open it and save it again, or save the table as tab-separated text. "
         f"{_KEPT}"
@@ -190,7 +198,11 @@ def _check_package(path: Path, unpacked_limit: int) -> None:
                 with package.open(part) as file:
                     while file.read(_STEP):
                         pass
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError):
+    except NotImplementedError:  # what zipfile says to a method that it does not know
+        raise Unsupported(
+            f"This workbook is packed by a method that cannot be read here. {_SAVE} {_KEPT}"
+        ) from None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError):
         raise damaged() from None
     except RuntimeError:  # what zipfile says to a part with a password
         raise protected() from None
