@@ -9,6 +9,7 @@
     |   |                    this takes a key of the room, the owner's, another one than was given
     |   |-- NoKey            nobody has a key of this room
     |   |-- RoomDeleted      the room's owner has deleted it
+    |   |-- BlankMessage     nothing is said
     |   |-- NoDocument, NoUpload, PageOutOfRange
     |   |-- NotText, EmptyDocument
     |   |-- Damaged          a packed file or a spreadsheet that is cut off or broken
@@ -93,6 +94,10 @@ class NoKey(Refused):
 class RoomDeleted(Refused):
     code = "room_deleted"
     status = HTTPStatus.GONE
+
+
+class BlankMessage(Refused):
+    code = "blank_message"
 
 
 class NoDocument(Refused):

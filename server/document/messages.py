@@ -2,7 +2,8 @@
 
 Messages are JSON objects told apart by `type`. Unknown fields are ignored on both sides, so that
 fields can be added. The register values travel inside `state.set`: `Document`, `Page`, `Upload`,
-and in `versions` a list of the last complete `Document`s.
+in `versions` a list of the last complete `Document`s, in `deleted` a `Deleted`; `mode`, `keyed`,
+`invited` and `life` are plain values.
 """
 
 from __future__ import annotations
@@ -15,6 +16,17 @@ from msgspec import UNSET, Struct, UnsetType
 from server.document.dialect import Dialect
 from server.document.report import ParseReport
 from server.errors import BadMessage, TablecastError
+
+# People
+
+
+class Person(Struct, frozen=True, kw_only=True):
+    """Who did something. `id` is the viewer's, or "" for who acted through another door."""
+
+    id: str
+    name: str
+    color: int = 0  # index of one of ten colours
+
 
 # Register values
 
@@ -37,6 +49,14 @@ class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):
     sheets: list[str] | None = None  # of the workbook that it was made of
     sheet: str | None = None  # the one that is shown
     report: ParseReport | None = None  # what was understood of the file
+    by: Person | None = None  # who sent it
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where the room was before its page was turned."""
+
+    document: str
+    offset: int
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -45,6 +65,9 @@ class Page(Struct, frozen=True, kw_only=True):
     document: str
     offset: int
     size: int
+    by: Person | None = None  # who turned to it; None: nobody did, it came with its document
+    at: int = 0  # ms since 1970
+    back: Place | None = None  # where an undo leads
 
 
 class Upload(Struct, frozen=True, kw_only=True):
@@ -58,6 +81,13 @@ class Upload(Struct, frozen=True, kw_only=True):
     lease: int  # ms since 1970 on the backend's clock; past it any node gives the upload up
     previous: Document | None = None
     previous_page: Page | None = None
+    by: Person | None = None  # who sends it
+
+
+class Deleted(Struct, frozen=True, kw_only=True):
+    """Register `deleted`: the room's owner has deleted it; no other register is left."""
+
+    time: int  # ms since 1970
 
 
 # Server to client
@@ -93,6 +123,7 @@ class Hello(Struct, frozen=True, kw_only=True, tag="hello", tag_field="type"):
     node: str
     uuid: str
     limits: dict[str, int]
+    role: str = "guest"  # "guest", "presenter" or "owner"
 
 
 class State(Struct, frozen=True, kw_only=True, tag="state", tag_field="type"):
@@ -105,8 +136,66 @@ class State(Struct, frozen=True, kw_only=True, tag="state", tag_field="type"):
     whole: bool = False
 
 
+class RoleMessage(Struct, frozen=True, kw_only=True, tag="role", tag_field="type"):
+    """What this viewer may do from now on: `Hello.role` has the words."""
+
+    role: str
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """One message of the chat."""
+
+    id: str  # a UUID
+    rev: int
+    name: str
+    color: int
+    time: int  # ms since 1970
+    body: str
+    html: str  # one <div class="message">, safe to put into a page
+
+
+class ChatMessage(Struct, frozen=True, kw_only=True, tag="chat", tag_field="type"):
+    """`messages`, oldest first, are added to what the reader has, or replace it if `whole`.
+
+    `rev` is the revision of the last of them (0: there is none).
+    """
+
+    epoch: str
+    rev: int
+    whole: bool
+    messages: list[Said]
+
+
+class Present(Struct, frozen=True, kw_only=True):
+    """One viewer, as the others see it."""
+
+    id: str
+    name: str
+    color: int
+    page_no: int | None  # which page it looks at; None while there is no table
+    browsing: bool  # False: it follows the room's page
+    role: str
+
+
 class HereMessage(Struct, frozen=True, kw_only=True, tag="here", tag_field="type"):
+    """Who is here. `people` is None in a room with more than 50 viewers.
+
+    `pages` has how many look at each page (its number as text), the 50 fullest at most.
+    """
+
     count: int
+    people: list[Present] | None = None
+    pages: dict[str, int] = {}
+
+
+class PointMessage(Struct, frozen=True, kw_only=True, tag="point", tag_field="type"):
+    """Somebody points at a row (None: no more). Never stored."""
+
+    viewer: str
+    name: str
+    color: int
+    row: int | None  # from 1; 0: the header
+    document: str
 
 
 class Ack(Struct, frozen=True, kw_only=True, tag="ack", tag_field="type"):
@@ -136,6 +225,7 @@ class ErrorMessage(Struct, frozen=True, kw_only=True, tag="error", tag_field="ty
     message: str
     retry: bool
     about: str | None = None  # type of the message that caused it
+    id: str | UnsetType = UNSET  # of the chat message that was refused
 
 
 class Bye(Struct, frozen=True, kw_only=True, tag="bye", tag_field="type"):
@@ -147,7 +237,10 @@ ServerMessage = (
     PageMessage
     | Hello
     | State
+    | RoleMessage
+    | ChatMessage
     | HereMessage
+    | PointMessage
     | Ack
     | HeartbeatMessage
     | StatusMessage
@@ -195,9 +288,32 @@ class ShowVersion(Struct, frozen=True, tag="version", tag_field="type"):
     version: int
 
 
+class Me(Struct, frozen=True, tag="me", tag_field="type"):
+    name: str
+    color: int | None = None
+
+
+class Say(Struct, frozen=True, tag="chat", tag_field="type"):
+    id: str  # a UUID that the sender made
+    body: str
+
+
+class Follow(Struct, frozen=True, tag="follow", tag_field="type"):
+    pass
+
+
+class Point(Struct, frozen=True, tag="point", tag_field="type"):
+    row: int | None
+
+
+class Key(Struct, frozen=True, tag="key", tag_field="type"):
+    key: str
+
+
 class Sync(Struct, frozen=True, tag="sync", tag_field="type"):
     epoch: str = ""
     rev: int = 0
+    chat_id: str | None = None  # of the last message it has; "" where it has none
 
 
 class Heartbeat(Struct, frozen=True, tag="heartbeat", tag_field="type"):
@@ -212,6 +328,11 @@ ClientMessage = (
     | CancelUpload
     | Correct
     | ShowVersion
+    | Me
+    | Say
+    | Follow
+    | Point
+    | Key
     | Sync
     | Heartbeat
 )
@@ -262,5 +383,9 @@ def encode(message: ServerMessage | Any) -> bytes:
     return _encoder.encode(message)
 
 
-def error_message(error: TablecastError, about: str | None = None) -> ErrorMessage:
-    return ErrorMessage(code=error.code, message=error.message, retry=error.retry, about=about)
+def error_message(
+    error: TablecastError, about: str | None = None, id: str | UnsetType = UNSET
+) -> ErrorMessage:
+    return ErrorMessage(
+        code=error.code, message=error.message, retry=error.retry, about=about, id=id
+    )
