@@ -23,13 +23,16 @@ BROWSER := /usr/bin/chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSan
 export PYTHON
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check format types-js servers bench compose lock clean
+.PHONY: help run parquet test check format types-js servers bench compose lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(MADE_RUN) ## serve on http://localhost:8080, everything in memory, no Redis
 	@exec $(BIN)/python -m server
+
+parquet: $(MADE_RUN) ## let `make run` read Parquet files too (another 170 MB)
+	@$(PIP) --require-hashes -r requirements/image.txt
 
 test: $(MADE_TEST) servers check ## set everything up, check, and run all tests (T=path ARGS="-x" narrow it)
 	@echo "tablecast: tests"
@@ -62,6 +65,7 @@ lock: $(MADE_VENV) ## pin all dependencies anew (requirements/*.txt, tools/packa
 	@$(COMPILE) pyproject.toml -c requirements/run.txt --group test --group check --group build -o requirements/test.txt
 	@$(COMPILE) -c requirements/test.txt --group build -o requirements/build.txt
 	@$(COMPILE) --group node -o requirements/node.txt
+	@$(COMPILE) pyproject.toml -c requirements/test.txt --extra parquet -o requirements/image.txt
 	@tools/npm install --silent --package-lock-only --omit-lockfile-registry-resolved=true
 
 clean: ## remove all that was set up or built here

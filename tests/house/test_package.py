@@ -69,6 +69,8 @@ def test_the_locks_pin_all_that_is_asked_for_and_name_no_place_to_get_it_from():
         "test": project["project"]["dependencies"] + groups["test"] + groups["check"],
         "build": groups["build"],
         "node": groups["node"],
+        "image": project["project"]["dependencies"]
+        + project["project"]["optional-dependencies"]["parquet"],
     }
     for name, requirements in asked.items():
         text = (ROOT / "requirements" / f"{name}.txt").read_text()
@@ -78,3 +80,15 @@ def test_the_locks_pin_all_that_is_asked_for_and_name_no_place_to_get_it_from():
         assert "://" not in text
         assert text.count("==") <= text.count("--hash=sha256:")
     assert "resolved" not in (ROOT / "tools" / "package-lock.json").read_text()
+
+
+def test_the_image_runs_on_what_is_tested():
+    """Its lock has the same versions, and more than a laptop's by Parquet alone."""
+
+    def pins(name: str) -> set[str]:
+        text = (ROOT / "requirements" / f"{name}.txt").read_text()
+        return set(re.findall(r"^[a-z0-9-]+==[^ ]+", text, re.MULTILINE))
+
+    assert pins("run") <= pins("image") <= pins("test")
+    assert {pin.split("==")[0] for pin in pins("image") - pins("run")} == {"pyarrow"}
+    assert "requirements/image.txt" in (ROOT / "Dockerfile").read_text()

@@ -39,8 +39,9 @@ class Columns:
     def __init__(self, path: Path) -> None:
         if pa is None:
             raise Unsupported(
-                "This Tablecast was installed without what reads Parquet files (pip install "
-                f"'tablecast[parquet]'). Save the table as tab-separated text instead. {_KEPT}"
+                "This Tablecast was installed without what reads Parquet files. Save the table as "
+                "tab-separated text and send that file; or whoever runs this server adds it with "
+                f"`make parquet` (or pip install 'tablecast[parquet]'). {_KEPT}"
             )
         pa.set_cpu_count(1)
         try:
