@@ -12,6 +12,8 @@ export class DropZone {
   #problem;
   /** @type {(over: boolean) => void} */
   #over;
+  /** @type {() => string} */
+  #obstacle;
   #depth = 0;
 
   /**
@@ -19,11 +21,13 @@ export class DropZone {
    * @param {(file: File) => void} options.taken
    * @param {(problem: string) => void} options.problem
    * @param {(over: boolean) => void} options.over  a file is held over the page, or no longer
+   * @param {() => string} [options.obstacle]  why this viewer may choose none; empty: may
    */
-  constructor({ taken, problem, over }) {
+  constructor({ taken, problem, over, obstacle = () => "" }) {
     this.#taken = taken;
     this.#problem = problem;
     this.#over = over;
+    this.#obstacle = obstacle;
   }
 
   // API
@@ -31,7 +35,7 @@ export class DropZone {
   /** @param {AbortSignal} [signal] */
   start(signal) {
     for (const button of document.querySelectorAll('[data-action="choose"], [data-action="upload"]')) {
-      button.addEventListener("click", () => this.#input.click());
+      button.addEventListener("click", () => this.#choose());
     }
     this.#input.addEventListener("change", () => {
       const file = this.#input.files?.[0];
@@ -46,6 +50,12 @@ export class DropZone {
   }
 
   // Internal
+
+  #choose() {
+    const obstacle = this.#obstacle();
+    if (obstacle) this.#problem(obstacle);
+    else this.#input.click();
+  }
 
   /** @param {DragEvent} event */
   #enter(event) {

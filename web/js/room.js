@@ -6,6 +6,7 @@ import { number } from "./format.js";
 import { Notices } from "./notices.js";
 import { Pager } from "./pager.js";
 import { Picker } from "./picker.js";
+import { Presenting } from "./presenting.js";
 import { Progress } from "./progress.js";
 import { Reader } from "./reader.js";
 import { Report } from "./report.js";
@@ -24,6 +25,8 @@ import { Versions } from "./versions.js";
 export class RoomPage {
   /** @type {Session} */
   #session;
+  /** @type {import("./access.js").Access} */
+  #access;
   #notices = new Notices();
   #announcer = need("#announce", HTMLElement);
   #empty = need("#empty", HTMLElement);
@@ -49,9 +52,13 @@ export class RoomPage {
   #told = "";
   #announceTimer = 0;
 
-  /** @param {Session} session */
-  constructor(session) {
+  /**
+   * @param {Session} session
+   * @param {import("./access.js").Access} access
+   */
+  constructor(session, access) {
     this.#session = session;
+    this.#access = access;
     this.#view = new TableView(session.uuid);
     this.#reader = new Reader(session.uuid, this.#view, this.#notices);
     this.#picker = new Picker(this.#view, {
@@ -60,7 +67,7 @@ export class RoomPage {
       notices: this.#notices,
     });
     this.#pager = new Pager(session, { notices: this.#notices, cellActive: () => this.#picker.active !== null });
-    this.#uploads = new Uploads(session, this.#notices);
+    this.#uploads = new Uploads(session, access, this.#notices);
     this.#facts = new Facts(session);
     this.#versions = new Versions(session, this.#facts.buttons.versions);
     this.#report = new Report(session, {
@@ -76,6 +83,7 @@ export class RoomPage {
     const session = this.#session;
     new ThemeSwitch(need('[data-action="theme"]', HTMLElement)).start();
     new Share(this.#notices).start();
+    new Presenting(this.#access, session, this.#notices).start();
     new Description(session).start();
     this.#facts.start();
     this.#report.start();

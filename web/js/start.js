@@ -1,5 +1,6 @@
 // Wires the start page. A file dropped here must survive the way into its room, so the room's HTML
 // is fetched and put in place while the upload already runs; nothing is navigated.
+import { Access } from "./access.js";
 import { need } from "./dom.js";
 import { DropZone, objection } from "./drop.js";
 import { Notices } from "./notices.js";
@@ -67,8 +68,9 @@ class StartPage {
     try {
       const uuid = await newRoom();
       session = new Session(uuid);
+      const access = new Access(session);
       await this.#firstAnswer(session, file);
-      await this.#enter(session);
+      await this.#enter(session, access);
     } catch (error) {
       session?.uploader?.cancel();
       session?.close();
@@ -111,8 +113,11 @@ class StartPage {
     });
   }
 
-  /** @param {Session} session */
-  async #enter(session) {
+  /**
+   * @param {Session} session
+   * @param {Access} access
+   */
+  async #enter(session, access) {
     const url = `/t/${session.uuid}`;
     const response = await fetch(url, { headers: { Accept: "text/html" } });
     if (!response.ok) throw new Error(`The room's page could not be loaded (${response.status}).`);
@@ -123,7 +128,7 @@ class StartPage {
     this.#listening.abort();
     document.body.replaceWith(document.adoptNode(page.body));
     history.pushState(null, "", url);
-    new RoomPage(session).start();
+    new RoomPage(session, access).start();
   }
 
   /** @param {string} title */

@@ -13,6 +13,8 @@ import { whatIsNew } from "./versions.js";
 export class Uploads {
   /** @type {Session} */
   #session;
+  /** @type {import("./access.js").Access} */
+  #access;
   /** @type {import("./notices.js").Notices} */
   #notices;
   #overlay = need("#overlay", HTMLElement);
@@ -27,10 +29,12 @@ export class Uploads {
 
   /**
    * @param {Session} session
+   * @param {import("./access.js").Access} access
    * @param {import("./notices.js").Notices} notices
    */
-  constructor(session, notices) {
+  constructor(session, access, notices) {
     this.#session = session;
+    this.#access = access;
     this.#notices = notices;
   }
 
@@ -42,6 +46,7 @@ export class Uploads {
       taken: (file) => this.take(file),
       problem: (text) => this.#notices.say(text, { tone: "warn" }),
       over: (over) => this.#promise(over),
+      obstacle: () => this.#access.obstacle,
     }).start();
     session.on("registers", ({ before, now }) => this.#changed(before, now));
     session.on("acknowledged", (uploader) => (this.#own = uploader.id));
@@ -64,6 +69,7 @@ export class Uploads {
     if (objected) return this.#notices.say(objected, { tone: "warn" });
     const obstacle = this.#obstacle();
     const action = { label: "Try again", run: () => this.take(file, manner) };
+    if (this.#access.obstacle) return this.#notices.say(`${obstacle} “${file.name}” was not sent.`, { tone: "warn" });
     if (obstacle) return this.#notices.say(obstacle, { tone: "warn", action });
     this.#notices.clear();
     this.#own = "";
@@ -76,6 +82,7 @@ export class Uploads {
   /** Why no file can be taken now; empty if one can. */
   #obstacle() {
     const { phase, degraded, uploader } = this.#session;
+    if (this.#access.obstacle) return this.#access.obstacle;
     if (uploader) return `“${uploader.file.name}” is still being sent. Wait until it is here or cancel it, then drop the next.`;
     if (degraded) return "The storage cannot be reached, so a file cannot be taken now. It comes back by itself.";
     if (phase !== "live") return "There is no connection now, so a file cannot be taken. It comes back by itself.";
