@@ -92,6 +92,17 @@ CHOICES: tuple[tuple[str, str], ...] = (
 
 _LABELS = dict(CHOICES)
 
+# Registered names that are not the codecs': https://www.iana.org/assignments/character-sets
+_CHARSETS = {
+    "mac-roman": "macintosh",
+    "mac-cyrillic": "x-mac-cyrillic",
+    "cp932": "shift_jis",
+    "euc_jis_2004": "euc-jp",
+    "big5hkscs": "big5-hkscs",
+    "cp949": "euc-kr",
+    **{f"iso8859-{part}": f"iso-8859-{part}" for part in range(1, 17)},
+}
+
 # Names of codecs that decode all that the ones before them do, and more.
 _WIDER = {
     "ascii": "utf-8",
@@ -132,6 +143,11 @@ def canonical(name: str) -> str | None:
 def label(name: str) -> str:
     """The encoding's name for people, without the languages: "UTF-8", "Windows-1252"."""
     return _LABELS.get(name, name).partition(" (")[0]
+
+
+def charset(name: str) -> str:
+    """What HTTP calls the encoding: `windows-1252` for `cp1252` (IANA's registered names)."""
+    return _CHARSETS.get(name) or re.sub(r"^cp(125\d|874)$", r"windows-\1", name)
 
 
 # Sniffing
