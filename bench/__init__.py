@@ -6,6 +6,7 @@
     ingest     a file through a node into Redis, and through the cutter alone
     pages      a page turn of a large document and of a small one
     latency    a page turn from a viewer on one node to a viewer on another
+    big        1 GB: memory of node and browser, time to the first page (only where it is named)
 
 Machines differ and are noisy: runs of both sides alternate, medians are compared, ratios count.
 """

@@ -32,9 +32,12 @@ class Server:
 
 
 @contextmanager
-def redis() -> Iterator[RedisServer]:
-    """A Redis that keeps an append-only file and writes it once a second, as in the deployment."""
-    with RedisServer("--appendfsync", "everysec") as server:
+def redis(*options: str) -> Iterator[RedisServer]:
+    """A Redis that keeps an append-only file and writes it once a second, as in the deployment.
+
+    `options` go to its command line, behind these.
+    """
+    with RedisServer("--appendfsync", "everysec", *options) as server:
         yield server
 
 

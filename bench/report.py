@@ -60,6 +60,19 @@ def below(what: str, ours: float, peer: float, show: str, limit: float) -> Figur
     return Figure(what, show.format(ours), show.format(peer), ours / peer, target, ours < limit)
 
 
+def alone(what: str, ours: float, show: str, limit: float | None = None) -> Figure:
+    """A figure without a peer; with a `limit` it must be below that."""
+    target, met = "", None
+    if limit is not None:
+        target, met = "< " + show.format(limit), ours < limit
+    return Figure(what, show.format(ours), target=target, met=met)
+
+
+def spread(what: str, values: Sequence[float], show: str) -> Figure:
+    """The lowest and the highest of `values`."""
+    return Figure(what, f"{show.format(min(values))}-{show.format(max(values))}")
+
+
 def print_head() -> None:
     print(machine(), end="\n\n")
     _print_row(("figure", "Tablecast", "naive peer", "ratio", "target"))

@@ -20,6 +20,8 @@ class Scale:
     small: int
     page_turns: int  # in each of the two
     latency_turns: int
+    big: int  # a document as large as people have them
+    first_pages: int  # how often its first page is waited for
 
 
 FULL = Scale(
@@ -32,6 +34,8 @@ FULL = Scale(
     small=1 * MB,
     page_turns=120,
     latency_turns=100,
+    big=1000 * MB,
+    first_pages=9,
 )
 QUICK = Scale(
     rounds=1,
@@ -43,4 +47,6 @@ QUICK = Scale(
     small=1 * MB,
     page_turns=5,
     latency_turns=5,
+    big=8 * MB,
+    first_pages=1,
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+import urllib.request
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -51,3 +53,11 @@ def push(port: int, room: str, document: bytes) -> float:
         while not viewer.wait_for("ack")["done"]:
             pass
         return time.perf_counter() - started
+
+
+def registers(port: int, room: str) -> dict[str, Any]:
+    """What the room's registers are now, by their names."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/rooms/{room}", timeout=10) as answer:
+        state: dict[str, Any] = msgspec.json.decode(answer.read())
+    values: dict[str, Any] = state["set"]
+    return values
