@@ -29,7 +29,8 @@ JSON = Any  # what msgspec.json decodes to: dict, list, str, int, float, bool or
 class Change:
     """One revision of a room. `set` holds new register values; None clears a register.
 
-    The first change of a room that nobody has changed yet (rev 1) brings the room's epoch.
+    `chat` is what was said, with its `rev`. The first change of a room that nobody has changed yet
+    (rev 1) brings the room's epoch. `again` says that `append` had applied its request before.
     """
 
     epoch: str
@@ -37,13 +38,15 @@ class Change:
     set: Mapping[str, JSON] = field(default_factory=dict)
     chat: Mapping[str, JSON] | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    again: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The whole state of a room; a room nobody has changed yet has epoch "" and rev 0.
 
-    `chat` holds the last messages, oldest first; `fields` the plain strings that guards compare.
+    `chat` holds the last messages, each with its `rev`, oldest first; `fields` the plain strings
+    that guards compare.
     """
 
     epoch: str = ""
@@ -61,6 +64,11 @@ class Here:
 
 
 Event = Change | Snapshot | Here
+
+
+def numbered(chat: Mapping[str, JSON] | None, rev: int) -> dict[str, JSON] | None:
+    """A chat message as it is told: with the revision at which it was said."""
+    return None if chat is None else {**chat, "rev": rev}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +132,8 @@ class Backend(Protocol):
 
         `expect` names plain fields and the values they must have now ("" for absent); on a
         mismatch `Conflict` is raised and nothing changed. A `request` id that was applied before
-        (within the last minutes) changes nothing and returns its first epoch and revision, whatever
-        `expect` says: the guards held when it was applied.
+        (within the last minutes) changes nothing and returns its first epoch and revision (and
+        `again`), whatever `expect` says: the guards held when it was applied.
 
         The blocks of `growth` are stored in the same step, or nothing is: `Missing` where no block
         of that document is there, `StorageFull` where there is no room. The document then lives as

@@ -26,7 +26,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from server.errors import Unavailable
-from server.fanout.backend import Change, Event, Here, Receiver, Snapshot
+from server.fanout.backend import Change, Event, Here, Receiver, Snapshot, numbered
 from server.fanout.followed import Followed, Stage
 from server.fanout.replica import Verdict
 from server.fanout.tasks import end, first_to_fail
@@ -368,7 +368,8 @@ class Bus:
             if followed.stage is Stage.LIVE:
                 self._count(followed, message.here)
             return
-        change = Change(message.epoch, message.rev, message.set, message.chat, message.fields)
+        chat = numbered(message.chat, message.rev)
+        change = Change(message.epoch, message.rev, message.set, chat, message.fields)
         if followed.stage is Stage.LIVE:
             self._take_in(followed, change)
         elif followed.stage is Stage.READING:

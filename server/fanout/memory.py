@@ -27,6 +27,7 @@ from server.fanout.backend import (
     Receiver,
     Snapshot,
     StoredBlock,
+    numbered,
 )
 from server.fanout.replica import Replica
 
@@ -156,7 +157,8 @@ class MemoryBackend:
         fields = dict(fields or {})
         replay = here.requests.get(request) if request is not None else None
         if replay is not None and replay[2] > now:
-            return Change(replay[0], replay[1], set, chat, fields)
+            epoch, rev, _ = replay
+            return Change(epoch, rev, set, numbered(chat, rev), fields, again=True)
         for name, value in (expect or {}).items():
             if here.state.fields.get(name, "") != value:
                 raise Conflict("The room changed in between; nothing was changed. Look again.")
@@ -166,11 +168,12 @@ class MemoryBackend:
                 raise _missing()
             self._grow(known, growth.blocks)
             known.expires = now + self._room_life
+        rev = here.state.rev + 1
         change = Change(
             epoch=here.state.epoch or secrets.token_hex(8),
-            rev=here.state.rev + 1,
+            rev=rev,
             set=set,
-            chat=chat,
+            chat=numbered(chat, rev),
             fields=fields,
         )
         here.state.apply(change)

@@ -32,7 +32,15 @@ from redis.exceptions import (
 )
 
 from server.errors import Conflict, Missing, StorageFull, Unavailable
-from server.fanout.backend import JSON, Change, Growth, Receiver, Snapshot, StoredBlock
+from server.fanout.backend import (
+    JSON,
+    Change,
+    Growth,
+    Receiver,
+    Snapshot,
+    StoredBlock,
+    numbered,
+)
 from server.fanout.bus import Bus, Link, Timing
 from server.fanout.keys import Keys
 from server.fanout.replica import CHAT_KEPT
@@ -173,8 +181,9 @@ class RedisBackend:
             epoch=epoch.decode(),
             rev=int(rev),
             set={name: msgspec.json.decode(value) for name, value in registers.items()},
-            chat=msgspec.json.decode(message),
+            chat=numbered(msgspec.json.decode(message), int(rev)),
             fields=fields,
+            again=outcome == b"again",
         )
 
     async def snapshot(self, room: str) -> Snapshot:
@@ -496,7 +505,10 @@ def _snapshot(
             fields[key[2:].decode()] = value.decode()
     epoch, rev = _revision(state.get(b"epoch"), state.get(b"rev"))
     # A chat without its room is what an expired room left behind; the next change removes it.
-    messages = (msgspec.json.decode(entry[b"message"]) for _, entry in chat) if epoch else ()
+    messages = (
+        {**msgspec.json.decode(entry[b"message"]), "rev": int(entry[b"rev"])}
+        for _, entry in (chat if epoch else ())
+    )
     return Snapshot(epoch, rev, registers, tuple(messages), fields)
 
 
