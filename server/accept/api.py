@@ -11,9 +11,10 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from server.accept.correct import Corrector
+from server.accept.access import keys_of
+from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import room_of, site_of
-from server.accept.turn import turn_page
+from server.accept.turn import TURNING, turn_page
 from server.accept.upload import IDLE_LIMIT, Ingest
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
@@ -98,6 +99,7 @@ class ApiDoor:
             sheet=request.query.get("sheet"),
             # With a Content-Encoding, what is announced is not the size of the file.
             size=None if "Content-Encoding" in request.headers else request.content_length,
+            guard=keys_of(request, room).changing("send files"),
         )
         try:
             await ingest.begin()
@@ -160,7 +162,8 @@ class ApiDoor:
         except msgspec.MsgspecError as error:
             raise BadMessage(f'Send {{"page_no": 7}} as JSON: {error}.') from None
         known = await self._rooms.view(room)
-        rev = await turn_page(self._backend, room, turn.page_no, known.snapshot)
+        guard = keys_of(request, room).changing(TURNING)
+        rev = await turn_page(self._backend, room, turn.page_no, known.snapshot, guard)
         return _json({"page_no": turn.page_no, "rev": rev})
 
     async def put_dialect(self, request: web.Request) -> web.StreamResponse:
@@ -170,7 +173,8 @@ class ApiDoor:
             wanted = msgspec.json.decode(await self._body(request), type=Correction)
         except msgspec.MsgspecError as error:
             raise BadMessage(f'Send {{"delimiter": ";"}} or the like as JSON: {error}.') from None
-        await self._corrector.correct(room, Correct(**msgspec.structs.asdict(wanted)))
+        guard = keys_of(request, room).changing(CORRECTING)
+        await self._corrector.correct(room, Correct(**msgspec.structs.asdict(wanted)), guard)
         return _json(self._document(await self._rooms.view(room)))
 
     async def get_cell(self, request: web.Request) -> web.StreamResponse:
