@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import uuid
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from server.accept.upload import IDLE_LIMIT, Ingest
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.blocks import BLOCK_SIZE
+from server.document.encodings import charset
 from server.document.messages import Correct, Document, encode
 from server.errors import (
     BadMessage,
@@ -113,13 +115,13 @@ class ApiDoor:
     async def get_document(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
         document = self._document(await self._rooms.view(room))
-        name = quote(document.name)
+        name = quote(_file_name(document))
         parts = self._reader.source(room, document)
         # Bytes that are gone are told before an answer begins, wherever that is possible.
         first = await anext(parts, b"")
         response = web.StreamResponse(
             headers={
-                "Content-Type": "text/tab-separated-values; charset=utf-8",
+                "Content-Type": _source_type(document),
                 "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
                 "X-Content-Type-Options": "nosniff",
                 "Cache-Control": "no-store",
@@ -253,6 +255,23 @@ def _number(request: web.Request, part: str, word: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
         raise PageOutOfRange(f"“{text[:40]}” is not a {word} number.")
     return int(text)
+
+
+def _source_type(document: Document) -> str:
+    """What the stored bytes are, as far as it has a name."""
+    kinds = dict.fromkeys(("\t", ""), "text/tab-separated-values") | {",": "text/csv"}
+    kind = kinds.get(document.dialect.delimiter, "text/plain")
+    return f"{kind}; charset={charset(document.dialect.encoding)}"
+
+
+def _file_name(document: Document) -> str:
+    """Of a workbook only the cells of one sheet are stored, as tab-separated text."""
+    if document.sheet is None:
+        return document.name
+    stem = document.name.rpartition(".")[0] or document.name
+    several = len(document.sheets or ()) > 1
+    sheet = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", document.sheet)
+    return f"{stem} – {sheet}.tsv" if several else f"{stem}.tsv"
 
 
 def _json(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
-from tests.accept.client import Node
+import pytest
+
+from tests.accept.client import ROOM, Node
 
 XLS = Path(__file__).parents[1] / "data" / "sheet-stations.xls"
 
@@ -92,3 +95,34 @@ async def test_a_sheet_that_is_not_there_and_a_damaged_workbook_are_refused_in_w
     assert "First, Second" in problem["detail"]
     await node.refusal("PUT", url, 422, "damaged", data=BOOK[: len(BOOK) // 2])
     assert (await node.registers()).get("document") is None
+
+
+async def download(node: Node) -> tuple[bytes, str, str]:
+    async with node.http.get(f"/api/rooms/{ROOM}/document") as answer:
+        name = answer.headers["Content-Disposition"].partition("UTF-8''")[2]
+        return await answer.read(), answer.headers["Content-Type"], unquote(name)
+
+
+async def test_a_sheet_is_downloaded_as_what_it_is_under_a_name_that_says_so(node: Node) -> None:
+    await node.put(BOOK, name="book.xlsx")
+    tsv = "text/tab-separated-values; charset=utf-8"
+    assert await download(node) == (b"a\tb\n1\tx y\n", tsv, "book – First.tsv")
+    await node.put(workbook(Only=[["a"], ["1"]]), name="book.xlsx")
+    assert await download(node) == (b"a\n1\n", tsv, "book.tsv")
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        (b"a,b\n1,2\n", "text/csv; charset=utf-8"),
+        (b"a;b\n1;2\n", "text/plain; charset=utf-8"),
+        ("straße\tgröße\nKöln\t5\n".encode("cp1252"), "charset=windows-1252"),
+    ],
+)
+async def test_a_download_says_how_its_bytes_are_written(
+    node: Node, source: bytes, kind: str
+) -> None:
+    await node.put(source, name="table.csv")
+    data, told, name = await download(node)
+    assert (data, name) == (source, "table.csv")
+    assert told.endswith(kind)
