@@ -136,6 +136,7 @@ class SiteDoor:
             "page_count": page_count(document.rows, page.page_size) if document and page else 1,
             "numeric": numeric_columns(page) if page else [],
             "degraded": room_view is None,
+            "room_life": int(self._settings.room_life),
             "encodings": CHOICES,
             "boot_json": json_for_script(boot),
         }

@@ -30,7 +30,6 @@ ALLOWED = {
         "server.document",
         "server.fanout.backend",
         "server.fanout.changes",
-        "server.fanout.ownership",
         "server.fanout.tasks",
         "server.errors",
         "server.settings",

@@ -75,6 +75,11 @@ export class Access {
     return this.#session.registers.invited === true;
   }
 
+  /** Seconds that the room is kept when nobody is here; null: as long as the server keeps rooms. */
+  get life() {
+    return this.#session.registers.life ?? null;
+  }
+
   get isDeleted() {
     return Boolean(this.#session.registers.deleted);
   }

@@ -41,6 +41,18 @@ export function sizeOfSize(part, whole) {
   return `${fine ? inUnit(part, unit) : coarse(part)} of ${fine ? inUnit(whole, unit) : coarse(whole)} ${UNITS[unit]}`;
 }
 
+/** @type {[number, string][]} */
+const TIMES = [[86_400, "day"], [3_600, "hour"], [60, "minute"], [1, "second"]];
+
+/**
+ * 604800 -> "7 days", 5400 -> "90 minutes": in the largest unit that says it exactly.
+ * @param {number} seconds
+ */
+export function duration(seconds) {
+  const [size, name] = TIMES.find(([size]) => seconds % size === 0) ?? [1, "second"];
+  return counted(seconds / size, name);
+}
+
 /** @param {number} bytes */
 function unitFor(bytes) {
   let unit = 0;

@@ -10,7 +10,7 @@ export class Panel {
   #bar = need(".bar", HTMLElement);
   #menu = need("#more", HTMLElement);
   #menuButton = need('[popovertarget="more"]', HTMLElement);
-  /** @type {HTMLElement} the button in the menu of a narrow bar */
+  /** @type {HTMLElement|null} the button in the menu of a narrow bar, for what that bar has no room for */
   #inMenu;
   /** @type {HTMLButtonElement} */
   #fact;
@@ -24,7 +24,7 @@ export class Panel {
    */
   constructor(id, fact, shown = () => {}) {
     this.#element = need(`#${id}`, HTMLElement);
-    this.#inMenu = need(`[data-action="${id}"]`, HTMLElement, this.#menu);
+    this.#inMenu = this.#menu.querySelector(`[data-action="${id}"]`);
     this.#fact = fact;
     this.#shown = shown;
   }
@@ -42,7 +42,7 @@ export class Panel {
   start() {
     this.#fact.popoverTargetElement = this.#element;
     this.#fact.setAttribute("aria-haspopup", "dialog");
-    this.#inMenu.addEventListener("click", () => {
+    this.#inMenu?.addEventListener("click", () => {
       this.#menu.hidePopover();
       this.#element.showPopover();
     });
@@ -59,7 +59,7 @@ export class Panel {
 
   /** @param {boolean} available  whether there is anything to show */
   offer(available) {
-    this.#inMenu.hidden = !available;
+    if (this.#inMenu) this.#inMenu.hidden = !available;
     if (!available) this.close();
   }
 
@@ -70,7 +70,7 @@ export class Panel {
   // Internal
 
   #opener() {
-    const narrow = this.#menuButton.checkVisibility();
+    const narrow = this.#inMenu !== null && this.#menuButton.checkVisibility();
     return narrow || !this.#fact.checkVisibility() ? this.#menuButton : this.#fact;
   }
 

@@ -20,7 +20,7 @@ export class Presenting {
   #chip = need("#presenting", HTMLElement);
   /** @type {Person[]} */
   #presenters = [];
-  /** @type {string} what may be changed in the empty room, as the page says it elsewhere */
+  /** @type {string} the obstacle that was told last */
   #told = "";
 
   /**
@@ -42,6 +42,7 @@ export class Presenting {
     this.#session.on("message", (message) => {
       if (message.type === "here") this.#meet(message.people ?? []);
     });
+    this.#told = this.#access.obstacle;
     this.#show();
   }
 

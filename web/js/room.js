@@ -11,7 +11,7 @@ import { Progress } from "./progress.js";
 import { Reader } from "./reader.js";
 import { Report } from "./report.js";
 import { Resizer } from "./resizer.js";
-import { Share } from "./share.js";
+import { Sharing } from "./sharing.js";
 import { Status } from "./status.js";
 import { TableView } from "./table.js";
 import { ThemeSwitch } from "./theme-switch.js";
@@ -82,7 +82,7 @@ export class RoomPage {
   start() {
     const session = this.#session;
     new ThemeSwitch(need('[data-action="theme"]', HTMLElement)).start();
-    new Share(this.#notices).start();
+    new Sharing(this.#access).start();
     new Presenting(this.#access, session, this.#notices).start();
     new Description(session).start();
     this.#facts.start();
