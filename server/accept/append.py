@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from aiohttp import web
 
+from server.accept.access import Guard, Pass, keys_of
 from server.accept.guard import room_of
 from server.accept.versions import settled
 from server.document.blocks import decompress
@@ -37,6 +38,7 @@ from server.errors import (
     Draining,
     Missing,
     NoDocument,
+    Refused,
     TablecastError,
     TooLarge,
     Unavailable,
@@ -100,7 +102,8 @@ class AppendDoor:
         end = self._ends.get(room)
         if end is None:
             end = self._ends[room] = DocumentEnd(self._backend, room, self._limits)
-        appending = Appending(end, self._keeper, self._limits)
+        guard = keys_of(request, room).changing("add rows")
+        appending = Appending(end, self._keeper, self._limits, guard)
         document = await appending.run(request, self._draining)
         return web.Response(
             body=encode({"rows_added": appending.rows_added, "document": document}),
@@ -112,18 +115,21 @@ class AppendDoor:
 class Appending:
     """One stream of rows into the document that the room shows when the stream begins."""
 
-    def __init__(self, end: DocumentEnd, keeper: Keeper, limits: AppendLimits) -> None:
+    def __init__(
+        self, end: DocumentEnd, keeper: Keeper, limits: AppendLimits, guard: Guard
+    ) -> None:
         self.rows_added = 0
         self._end = end
         self._keeper = keeper
         self._limits = limits
+        self._guard = guard
         self._document: dict[str, Any] = {}
         self._dialect = TSV  # of the document, as its rows are read
         self._storing: asyncio.Task[None] | None = None
 
     async def run(self, request: web.Request, draining: Callable[[], bool]) -> dict[str, Any]:
         """Read to the end; the document then. Errors say how many rows were added before."""
-        self._document = await self._end.document()
+        self._document = await self._end.document(self._guard)
         self._dialect = msgspec.convert(self._document, Document).dialect
         rows = RowStream(
             self._dialect, record_limit=self._limits.record, column_limit=self._limits.columns
@@ -187,7 +193,7 @@ class Appending:
         while pieces := await asyncio.to_thread(rows.take, ended=ended):
             while pieces:
                 try:
-                    stored = await self._end.add(pieces, self._dialect, self._document)
+                    stored = await self._end.add(pieces, self._dialect, self._document, self._guard)
                 except ReadOtherwise as now:
                     self._dialect = now.dialect
                     rows.read_by(now.dialect, pieces)
@@ -241,23 +247,24 @@ class DocumentEnd:
         self._turn = asyncio.Lock()
         self._state: State | None = None  # as this node left it
 
-    async def document(self) -> dict[str, Any]:
+    async def document(self, guard: Guard) -> dict[str, Any]:
         """The register of the document that rows can be added to now.
 
-        Raises `NoDocument`, `UploadInProgress`, `Unavailable`.
+        Raises `NoDocument`, `UploadInProgress`, `Unavailable`, and what `guard` says.
         """
         snapshot = await settled(self._backend, self.room)
+        guard(snapshot)
         return _growing(snapshot)
 
     async def add(
-        self, pieces: Sequence[Piece], dialect: Dialect, known: Mapping[str, Any]
+        self, pieces: Sequence[Piece], dialect: Dialect, known: Mapping[str, Any], guard: Guard
     ) -> Stored:
         """Add the first pieces, as many as the document may hold, at least one.
 
         They were read by `dialect`, which must be the document's (`ReadOtherwise`); its register
         was `known` when rows were last added. Raises `Conflict` where another document is shown by
         now or the storage has lost what was known, `UploadInProgress`, `TooLarge`, `StorageFull`,
-        `Unavailable` (then nobody knows whether they were added), `Missing`.
+        `Unavailable` (then nobody knows whether they were added), `Missing`, and what `guard` says.
         """
         document_id = known["id"]
         loop = asyncio.get_running_loop()
@@ -265,8 +272,7 @@ class DocumentEnd:
         async with self._turn:
             tries = 0
             while True:
-                state = self._state or await self._read(document_id)
-                self._state = None
+                state, leave = await self._look(document_id, guard)
                 if state.document.id != document_id:
                     raise _replaced()
                 if state.document.stored < known["stored"]:
@@ -280,6 +286,7 @@ class DocumentEnd:
                 fitting = self._fitting(state.document, pieces)
                 grown, document = await _in_thread(_grow, state, fitting)
                 change = changes.revise(state.snapshot, document)
+                change["expect"] |= leave.expect
                 growth = Growth(
                     document_id,
                     [StoredBlock(block.number, block.data, block.entry) for block in grown.blocks],
@@ -305,6 +312,15 @@ class DocumentEnd:
                 return Stored(len(fitting), document, registers)
 
     # Internal
+
+    async def _look(self, document_id: str, guard: Guard) -> tuple[State, Pass]:
+        """The end as this node left it, if that will do, and leave to add to it."""
+        known, self._state = self._state, None
+        if known is not None:
+            with contextlib.suppress(Refused):
+                return known, guard(known.snapshot)
+        state = await self._read(document_id)
+        return state, guard(state.snapshot)
 
     async def _read(self, document_id: str) -> State:
         """The room and its document's tail, both of the same moment."""

@@ -12,6 +12,7 @@ import asyncio
 from msgspec import convert, to_builtins
 from msgspec.structs import asdict, replace
 
+from server.accept.access import NO_KEYS, Guard
 from server.accept.upload import Recut
 from server.accept.uploads import Uploads
 from server.accept.versions import settled
@@ -24,6 +25,9 @@ from server.fanout import changes
 from server.fanout.backend import Backend
 from server.live.reader import Reader
 
+# What presenters do, and whoever brings no key while the room is open.
+CORRECTING = "change how the table is read"
+_KEYLESS = NO_KEYS.changing(CORRECTING)
 # Looks at a room that someone else changes at the same time.
 LOOKS = 5
 
@@ -36,14 +40,15 @@ class Corrector:
         self._reader = reader
         self._uploads = uploads
 
-    async def correct(self, room: str, wanted: Correct) -> None:
+    async def correct(self, room: str, wanted: Correct, guard: Guard = _KEYLESS) -> None:
         """Returns when everyone sees it (for a new cut, when that is complete).
 
         Raises `BadMessage` for what cannot be read so, `NoDocument`, `UploadInProgress`,
-        `Conflict`.
+        `Conflict`, and what `guard` says.
         """
         for _ in range(LOOKS):
             snapshot = await settled(self._backend, room)
+            leave = guard(snapshot)
             shown = snapshot.registers.get("document")
             if shown is None:
                 raise NoDocument("This room has no table yet. Upload one first.")
@@ -59,10 +64,11 @@ class Corrector:
             chosen = tuple(dict.fromkeys(chosen))
             if needs_cut(document.dialect, dialect, marks=marks):
                 recut = Recut(dialect, _encoding(document, dialect), chosen)
-                await self._cut_again(room, document, recut)
+                await self._cut_again(room, document, recut, guard)
                 return
             revised = await self._read_so(room, document, dialect, chosen)
             change = changes.revise(snapshot, to_builtins(revised))
+            change["expect"] |= leave.expect
             page = convert(snapshot.registers["page"], Page)
             if page.offset >= max(1, revised.rows):
                 offset = (max(0, revised.rows - 1) // page.size) * page.size
@@ -102,8 +108,10 @@ class Corrector:
             report=report,
         )
 
-    async def _cut_again(self, room: str, document: Document, recut: Recut) -> None:
-        ingest = self._uploads.open(room, name=document.name, size=document.stored, recut=recut)
+    async def _cut_again(self, room: str, document: Document, recut: Recut, guard: Guard) -> None:
+        ingest = self._uploads.open(
+            room, name=document.name, size=document.stored, recut=recut, guard=guard
+        )
         try:
             await ingest.begin()
             async for data in self._reader.source(room, document):

@@ -11,7 +11,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from server.accept.upload import Ingest
+from server.accept.access import Guard
+from server.accept.upload import SENDING, Ingest
 from server.accept.uploads import Uploads
 from server.document.messages import Ack, ServerMessage, StartUpload
 from server.errors import BadMessage, NoUpload, TablecastError, TooLarge, UploadInProgress
@@ -35,12 +36,14 @@ class Sender:
         chunk_limit: int,
         tell: Callable[[ServerMessage], Awaitable[None]],
         refuse: Callable[[TablecastError], Awaitable[None]],
+        guard: Guard = SENDING,
     ) -> None:
         self._uploads = uploads
         self._room = room
         self._chunk_limit = chunk_limit
         self._tell = tell
         self._refuse = refuse
+        self._guard = guard
         self._ingest: Ingest | None = None
         self._failed: asyncio.Task[None] | None = None
         # What is left of an upload that was refused or has failed may still be on its way.
@@ -62,6 +65,7 @@ class Sender:
             size=message.size,
             sheet=message.sheet,
             failed=lambda error: self._upload_failed(ingest, error),
+            guard=self._guard,
         )
         self._ingest = ingest
         try:

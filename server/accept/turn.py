@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from server.errors import Conflict, PageOutOfRange
+import contextlib
+from typing import Final
+
+from server.accept.access import NO_KEYS, Guard
+from server.errors import Conflict, Refused
 from server.fanout import changes
 from server.fanout.backend import Backend, Snapshot
 
+# What presenters do, and whoever brings no key while the room is open.
+TURNING: Final = "turn pages"
+_KEYLESS: Final = NO_KEYS.changing(TURNING)
+# Looks at a room that changes at the same time.
+LOOKS: Final = 3
+
 
 async def turn_page(
-    backend: Backend, room: str, page_no: int, known: Snapshot | None = None
+    backend: Backend,
+    room: str,
+    page_no: int,
+    known: Snapshot | None = None,
+    guard: Guard = _KEYLESS,
 ) -> int:
     """Show page `page_no` to everyone in `room`; returns the room's new revision.
 
     `known` is what this node has of the room, which saves asking the backend; where it proves too
-    old the backend is asked. Raises `NoDocument`, `PageOutOfRange`, `Conflict`, `Unavailable`.
+    old the backend is asked. Raises `NoDocument`, `PageOutOfRange`, `Conflict`, `Unavailable`, and
+    what `guard` says.
     """
     if known is not None:
-        try:
-            change = await backend.append(room, **changes.turn_page(known, page_no))
-            return change.rev
-        except (Conflict, PageOutOfRange):
-            pass  # the document was replaced or has grown since
-    snapshot = await backend.snapshot(room)
-    change = await backend.append(room, **changes.turn_page(snapshot, page_no))
-    return change.rev
+        # The document may have been replaced or have grown since, or the mode have changed.
+        with contextlib.suppress(Conflict, Refused):
+            return await _turn(backend, room, page_no, known, guard)
+    for _ in range(LOOKS - 1):
+        with contextlib.suppress(Conflict):
+            return await _turn(backend, room, page_no, await backend.snapshot(room), guard)
+    return await _turn(backend, room, page_no, await backend.snapshot(room), guard)
+
+
+async def _turn(backend: Backend, room: str, page_no: int, snapshot: Snapshot, guard: Guard) -> int:
+    leave = guard(snapshot)
+    change = changes.turn_page(snapshot, page_no)
+    change["expect"] |= leave.expect
+    return (await backend.append(room, **change)).rev

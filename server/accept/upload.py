@@ -25,6 +25,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from server.accept.access import NO_KEYS, Guard
 from server.accept.spool import Spool
 from server.document.blocks import BLOCK_SIZE, Block
 from server.document.dialect import TSV, Dialect
@@ -61,6 +62,8 @@ IDLE_LIMIT: Final = 60.0
 DROP_AFTER: Final = 60.0
 ABORT_PATIENCE: Final = 5.0
 NAME_LIMIT: Final = 255
+# Who brings no key.
+SENDING: Final = NO_KEYS.changing("send files")
 DEFAULT_NAME: Final = "table.tsv"
 
 _TURNS_DIRECTION: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -107,6 +110,7 @@ class Ingest:
         sheet: str | None = None,
         failed: Callable[[TablecastError], None] | None = None,
         ended: Callable[[Ingest], None] | None = None,
+        guard: Guard = SENDING,
     ) -> None:
         self.id = secrets.token_hex(12)
         self.stored = 0
@@ -116,6 +120,7 @@ class Ingest:
         self._lease_ms = int(limits.lease * 1000)
         self._failed = failed
         self._ended = ended
+        self._guard = guard
         self._intake = self._new_intake(
             clean_name(name),
             recut.dialect if recut is not None else None,
@@ -148,12 +153,14 @@ class Ingest:
         return self._received
 
     async def begin(self) -> None:
-        """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`.
+        """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`, and
+        what the guard says.
 
         Call `abort` even if this fails: nobody knows whether the place was taken then.
         """
         for last in (False, False, True):
             snapshot = await self._backend.snapshot(self._room)
+            leave = self._guard(snapshot)
             begin = changes.begin_upload(
                 snapshot,
                 id=self.id,
@@ -163,6 +170,8 @@ class Ingest:
                 lease_ms=self._lease_ms,
             )
             begin["set"]["upload"]["kind"] = self._kind
+            begin["fields"]["upload_role"] = leave.upload_role
+            begin["expect"] |= leave.expect
             self._upload = msgspec.convert(begin["set"]["upload"], Upload)
             self._version = changes.next_version(snapshot)
             self._versions = changes.versions(snapshot)
@@ -445,6 +454,8 @@ class Ingest:
                 lambda: self._backend.append(self._room, request=request, **change)
             )
         except Conflict:
+            # Whoever may send no more is told that.
+            self._guard(await self._backend.snapshot(self._room))
             raise UploadLost(
                 "This upload was given up in between. The table before it is back; start it again."
             ) from None

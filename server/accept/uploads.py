@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-from server.accept.upload import Ingest, Recut, UploadLimits
+from server.accept.access import Guard
+from server.accept.upload import SENDING, Ingest, Recut, UploadLimits
 from server.errors import Draining, TablecastError, TooLarge
 from server.fanout.backend import Backend
 from server.settings import Settings
@@ -46,6 +47,7 @@ class Uploads:
         recut: Recut | None = None,
         sheet: str | None = None,
         failed: Callable[[TablecastError], None] | None = None,
+        guard: Guard = SENDING,
     ) -> Ingest:
         """An upload that has not begun yet. Whoever opens it calls `abort` in the end.
 
@@ -71,6 +73,7 @@ class Uploads:
             sheet=sheet,
             failed=failed,
             ended=self._ended,
+            guard=guard,
         )
         self._running.add(ingest)
         self._idle.clear()

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from server.accept.access import NO_KEYS, Guard, keys_of
 from server.accept.guard import room_of
 from server.document.messages import Document, encode
 from server.errors import BadMessage, Conflict, NoDocument
@@ -23,6 +24,9 @@ REQUEST_LIMIT: Final = 1024
 REQUEST_PATIENCE: Final = 10.0
 # Rows that are appended meanwhile make a look outdated, a few times a second at most.
 LOOKS: Final = 10
+# What presenters do, and whoever brings no key while the room is open.
+SHOWING: Final = "show other versions"
+_KEYLESS: Final = NO_KEYS.changing(SHOWING)
 
 
 class VersionBody(msgspec.Struct):
@@ -49,7 +53,8 @@ class VersionsDoor:
             raise BadMessage(f'Send {{"version": 2}} as JSON: {error}.') from None
         except (TimeoutError, web.RequestPayloadError):
             raise BadMessage("The end of this request did not come.") from None
-        rev = await show_version(self._backend, room, version)
+        guard = keys_of(request, room).changing(SHOWING)
+        rev = await show_version(self._backend, room, version, guard)
         return web.Response(
             body=encode({"version": version, "rev": rev}),
             content_type="application/json",
@@ -69,19 +74,21 @@ async def settled(backend: Backend, room: str) -> Snapshot:
     return snapshot
 
 
-async def show_version(backend: Backend, room: str, version: int) -> int:
+async def show_version(backend: Backend, room: str, version: int, guard: Guard = _KEYLESS) -> int:
     """Show this version to everyone in `room`, from its first page; the room's revision then.
 
     Nothing changes if it is shown already. Raises `NoDocument` (it fell out, or its bytes did),
-    `UploadInProgress`, `Conflict`, `Unavailable`.
+    `UploadInProgress`, `Conflict`, `Unavailable`, and what `guard` says.
     """
     for look in range(LOOKS):
         if look:
             await asyncio.sleep(random.uniform(0, 0.02 * look))
         snapshot = await settled(backend, room)
+        leave = guard(snapshot)
         change = changes.show_version(snapshot, version)
         if change is None:
             return snapshot.rev
+        change["expect"] |= leave.expect
         document = msgspec.convert(change["set"]["document"], Document)
         # First, so that it cannot expire in between.
         await backend.keep(room, changes.kept_documents(change["set"]))

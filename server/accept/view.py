@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -25,11 +26,15 @@ class RoomView:
     document: Document | None
     page: Page | None
     upload: Upload | None
+    # What guards compare; it never leaves the server.
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def snapshot(self) -> Snapshot:
         """What a guarded change may be built on."""
-        return Snapshot(epoch=self.epoch, rev=self.rev, registers=self.registers)
+        return Snapshot(
+            epoch=self.epoch, rev=self.rev, registers=self.registers, fields=self.fields
+        )
 
     @property
     def offset(self) -> int:
@@ -72,4 +77,5 @@ def view_of(snapshot: Snapshot) -> RoomView:
         document=get("document", Document),
         page=get("page", Page),
         upload=get("upload", Upload),
+        fields=snapshot.fields,
     )

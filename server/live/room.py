@@ -78,6 +78,7 @@ class LiveRoom:
         self.epoch = ""
         self.rev = 0
         self.registers: dict[str, Any] = {}
+        self.fields: dict[str, str] = {}  # what guards compare; viewers never see it
         self.here = 0
         self.degraded = False
         self._reader = reader
@@ -115,8 +116,10 @@ class LiveRoom:
         return _decoded(self.registers.get("upload"), Upload)
 
     def snapshot(self) -> Snapshot:
-        """The registers as this node knows them: good for a guarded change, which is checked."""
-        return Snapshot(epoch=self.epoch, rev=self.rev, registers=self.registers)
+        """The room as this node knows it: good for a guarded change, which is checked."""
+        return Snapshot(
+            epoch=self.epoch, rev=self.rev, registers=self.registers, fields=self.fields
+        )
 
     def take(self, event: Event) -> None:
         """Merge what the fan-out tells. Returns at once; viewers are written by the flush."""
@@ -128,6 +131,7 @@ class LiveRoom:
             if self.loaded and event.epoch == self.epoch and event.rev == self.rev:
                 return
             self.epoch, self.rev, self.registers = event.epoch, event.rev, registers
+            self.fields = dict(event.fields)
             self.loaded = self._whole = True
         elif self.loaded and self._follows(event):
             self.epoch, self.rev = event.epoch, event.rev
@@ -215,6 +219,8 @@ class LiveRoom:
             else:
                 self.registers[name] = value
             self._changed[name] = value
+        for name, text in change.fields.items():
+            self.fields[name] = text
 
     def _wake(self) -> None:
         self._woken.set()

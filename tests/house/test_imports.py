@@ -30,6 +30,7 @@ ALLOWED = {
         "server.document",
         "server.fanout.backend",
         "server.fanout.changes",
+        "server.fanout.ownership",
         "server.fanout.tasks",
         "server.errors",
         "server.settings",
