@@ -2,6 +2,7 @@ import { need, takesText } from "./dom.js";
 import { number } from "./format.js";
 
 /** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("./browse.js").Browse} Browse */
 
 /** A page that takes longer than this is shown to be on its way. */
 const PENDING_MS = 150;
@@ -15,10 +16,12 @@ const PACE_MS = 50;
 /** @type {Record<string, "first"|"previous"|"next"|"last">} */
 const KEYS = { ArrowLeft: "previous", PageUp: "previous", ArrowRight: "next", PageDown: "next", Home: "first", End: "last" };
 
-/** Turns the page for everyone, by links, a field, a slider and keys. */
+/** Turns the page, for everyone or for who browses alone, by links, a field, a slider and keys. */
 export class Pager {
   /** @type {Session} */
   #session;
+  /** @type {Browse} */
+  #browse;
   /** @type {import("./notices.js").Notices} */
   #notices;
   /** @type {() => boolean} */
@@ -40,12 +43,14 @@ export class Pager {
 
   /**
    * @param {Session} session
+   * @param {Browse} browse
    * @param {object} options
    * @param {import("./notices.js").Notices} options.notices
    * @param {() => boolean} options.cellActive  arrows, Home and End belong to the table while a cell is active
    */
-  constructor(session, { notices, cellActive }) {
+  constructor(session, browse, { notices, cellActive }) {
     this.#session = session;
+    this.#browse = browse;
     this.#notices = notices;
     this.#cellActive = cellActive;
   }
@@ -73,24 +78,22 @@ export class Pager {
     this.#scrub.addEventListener("input", () => this.#preview());
     this.#scrub.addEventListener("change", () => this.turn(this.#scrub.valueAsNumber));
     document.addEventListener("keydown", (event) => this.#key(event));
-    this.#session.on("page", () => this.#arrived());
+    this.#browse.on("page", () => this.#arrived());
+    this.#browse.on("change", () => this.#show());
     this.#session.on("registers", () => this.#show());
     this.#session.on("phase", () => this.#flush());
     this.#session.on("error", (error) => {
-      if (error.about === "page") this.#settle();
+      if (error.about === "page" || error.about === "peek") this.#settle();
     });
     this.#show();
   }
 
   get page() {
-    return this.#session.page?.page_no ?? 1;
+    return this.#browse.page?.page_no ?? 1;
   }
 
-  /** Pages of the document as far as it is here; at least one. */
   get pages() {
-    const { page, registers } = this.#session;
-    const rows = Math.max(page?.total_number ?? 0, registers.document?.id === page?.document ? (registers.document?.rows ?? 0) : 0);
-    return Math.max(1, Math.ceil(rows / (page?.page_size || 100)));
+    return this.#browse.pages;
   }
 
   /** @param {number} pageNo */
@@ -165,7 +168,7 @@ export class Pager {
     const pageNo = Number(typed);
     if (!/^\d+$/.test(typed) || pageNo < 1 || pageNo > this.pages) {
       const range = this.pages === 1 ? "this table has one page" : `pages go from 1 to ${number(this.pages)}`;
-      this.#notices.say(`There is no page “${this.#input.value.trim().slice(0, 40)}”: ${range}. Everyone stays on page ${number(this.page)}.`, { tone: "warn" });
+      this.#notices.say(`There is no page “${this.#input.value.trim().slice(0, 40)}”: ${range}. ${this.#browse.browsing ? "You stay" : "Everyone stays"} on page ${number(this.page)}.`, { tone: "warn" });
       this.#input.select();
       return;
     }
@@ -188,7 +191,7 @@ export class Pager {
       this.#paceTimer = window.setTimeout(() => this.#flush(), wait);
       return;
     }
-    if (this.#session.turn(this.#wanted)) {
+    if (this.#browse.turn(this.#wanted)) {
       this.#unsent = false;
       this.#sentAt = Date.now();
     }
@@ -228,10 +231,11 @@ export class Pager {
   }
 
   #show() {
-    const { page } = this.#session;
+    const { page } = this.#browse;
     const shown = this.#shown();
     const { pages } = this;
-    this.#bar.hidden = !page || this.#session.registers.document?.id !== page.document;
+    // While the page of a new document is on its way the bar stays, or the table would grow and shrink.
+    this.#bar.hidden = !page || !this.#session.registers.document;
     if (document.activeElement !== this.#input) this.#input.value = number(shown);
     this.#bar.style.setProperty("--digits", String(number(pages).length));
     this.#bar.classList.toggle("long", pages >= 10_000);

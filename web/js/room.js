@@ -1,3 +1,4 @@
+import { Browse } from "./browse.js";
 import { Description } from "./describe.js";
 import { need } from "./dom.js";
 import { Download } from "./download.js";
@@ -21,6 +22,9 @@ import { Versions } from "./versions.js";
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./types.js").RegisterValues} RegisterValues */
 
+/** What other modules answer for: refusals that are no news to the whole page. */
+const ELSEWHERE = new Set(["chat", "follow", "key", "me", "point"]);
+
 /** The room's page: joins a session to all that shows it. */
 export class RoomPage {
   /** @type {Session} */
@@ -28,6 +32,8 @@ export class RoomPage {
   /** @type {import("./access.js").Access} */
   #access;
   #notices = new Notices();
+  /** @type {Browse} */
+  #browse;
   #announcer = need("#announce", HTMLElement);
   #empty = need("#empty", HTMLElement);
   #caption = need("#caption", HTMLElement);
@@ -59,6 +65,7 @@ export class RoomPage {
   constructor(session, access) {
     this.#session = session;
     this.#access = access;
+    this.#browse = new Browse(session, access, this.#notices);
     this.#view = new TableView(session.uuid);
     this.#reader = new Reader(session.uuid, this.#view, this.#notices);
     this.#picker = new Picker(this.#view, {
@@ -66,7 +73,7 @@ export class RoomPage {
       announce: (text) => this.#announce(text),
       notices: this.#notices,
     });
-    this.#pager = new Pager(session, { notices: this.#notices, cellActive: () => this.#picker.active !== null });
+    this.#pager = new Pager(session, this.#browse, { notices: this.#notices, cellActive: () => this.#picker.active !== null });
     this.#uploads = new Uploads(session, access, this.#notices);
     this.#facts = new Facts(session);
     this.#versions = new Versions(session, this.#facts.buttons.versions);
@@ -95,11 +102,13 @@ export class RoomPage {
     new Resizer(this.#view, (text) => this.#announce(text)).start();
     this.#picker.start();
     this.#reader.start();
-    this.#pager.start();
-    session.on("page", () => {
-      this.#notices.over("page");
-      this.#showPage(true);
+    this.#browse.start();
+    this.#browse.on("page", ({ kept }) => {
+      if (!kept) this.#notices.over("page");
+      this.#showPage(!kept, kept);
     });
+    this.#browse.on("target", ({ row, column }) => this.#view.point(row, column));
+    this.#pager.start();
     session.on("registers", ({ before, now }) => this.#changed(before, now));
     session.on("error", (error) => this.#refused(error));
     need('[data-action="upload"]', HTMLElement).addEventListener("click", () => this.#closeMenu());
@@ -109,10 +118,16 @@ export class RoomPage {
 
   // Internal
 
-  /** @param {boolean} aloud */
-  #showPage(aloud) {
-    const { page, registers } = this.#session;
+  /**
+   * @param {boolean} aloud
+   * @param {boolean} [still]  nothing scrolls, whatever the page is
+   */
+  #showPage(aloud, still = false) {
+    const { registers } = this.#session;
+    const { page } = this.#browse;
     const known = page && page.document === registers.document?.id ? page : null;
+    // The page of a new document follows; the table before it stays until then.
+    if (!known && registers.document && this.#view.page) return;
     this.#empty.hidden = known !== null;
     const leftOut = known?.columns_left_out ?? 0;
     this.#leftOut.hidden = leftOut === 0;
@@ -123,11 +138,11 @@ export class RoomPage {
       this.#reader.close();
       return;
     }
-    this.#view.show(known);
+    this.#view.show(known, still);
     this.#picker.pageShown();
     this.#reader.pageShown();
     const rows = known.data.length ? `, rows ${number(known.first_row)} to ${number(known.first_row + known.data.length - 1)}` : "";
-    const where = `Page ${number(known.page_no)} of ${number(this.#pager.pages)}${rows}`;
+    const where = `Page ${number(known.page_no)} of ${number(this.#browse.pages)}${rows}`;
     this.#caption.textContent = `${registers.document?.name ?? ""}, ${where}`;
     // Rows that are added to a page are not told again and again.
     const told = `${known.document} ${known.page_no}`;
@@ -150,6 +165,8 @@ export class RoomPage {
   /** @param {import("./types.js").ErrorMessage} error */
   #refused(error) {
     if (this.#report.refused(error) || this.#versions.refused(error)) return;
+    // Said where it was asked for, if at all.
+    if (ELSEWHERE.has(error.about ?? "")) return;
     this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad", about: error.about ?? "" });
   }
 

@@ -33,6 +33,7 @@ export class Session {
   #connection;
   /** @type {import("./types.js").Limits|null} */
   #limits = null;
+  #viewer = "";
   /** @type {PageMessage|null} */
   #page = null;
   #pageRev = -1;
@@ -87,6 +88,11 @@ export class Session {
 
   get limits() {
     return this.#limits;
+  }
+
+  /** This viewer's id on the present connection; empty before the first one. */
+  get viewer() {
+    return this.#viewer;
   }
 
   /** This browser's upload while it runs. */
@@ -201,6 +207,7 @@ export class Session {
     switch (message.type) {
       case "hello":
         this.#limits = message.limits;
+        this.#viewer = message.viewer;
         this.#cancelAbandoned();
         return this.uploader?.reconnected();
       case "state":

@@ -81,8 +81,11 @@ export class TableView {
     }).observe(this.#scroller);
   }
 
-  /** @param {PageMessage} page */
-  show(page) {
+  /**
+   * @param {PageMessage} page
+   * @param {boolean} [still]  keep the scroll position, whatever the page is
+   */
+  show(page, still = false) {
     const before = this.#page;
     const sameRows = before?.document === page.document && before.first_row === page.first_row;
     this.#page = page;
@@ -99,8 +102,8 @@ export class TableView {
     this.#table.setAttribute("aria-rowcount", String(page.total_number + 1));
     this.#table.setAttribute("aria-colcount", String(count + 1));
     this.#noRows.hidden = page.data.length > 0;
-    if (before?.document !== page.document) this.#scroller.scrollLeft = 0;
-    if (!sameRows) this.#scroller.scrollTop = 0;
+    if (!still && before?.document !== page.document) this.#scroller.scrollLeft = 0;
+    if (!still && !sameRows) this.#scroller.scrollTop = 0;
     this.#place();
     this.#render(true);
   }
@@ -210,6 +213,17 @@ export class TableView {
       else if (top + this.#rowHeight > scroller.scrollTop + high) scroller.scrollTop = top + this.#rowHeight - high;
     }
     this.#render(false);
+  }
+
+  /**
+   * Scroll a row or cell of this page into view and mark it for a moment.
+   * @param {number} rowNumber  from 1 in the document; 0 is the header
+   * @param {number|null} column  from 1
+   */
+  point(rowNumber, column) {
+    if (!this.#page) return;
+    const row = rowNumber === 0 ? 0 : rowNumber - this.#page.first_row + 1;
+    this.reveal({ row, column: Math.min(this.#columns.count, column ?? 1) - 1 });
   }
 
   /**
