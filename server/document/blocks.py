@@ -14,6 +14,7 @@ import struct
 from typing import NamedTuple
 
 import zstandard
+from msgspec.structs import replace
 
 from server.document.dialect import (
     BOM,
@@ -64,6 +65,20 @@ class Block(NamedTuple):
     @property
     def entry(self) -> bytes:
         return index_entry(self.first_record, self.first_byte, literal=self.literal)
+
+
+class CutSoFar(NamedTuple):
+    """A document up to the end of a block, and all that has to be known to cut what follows.
+
+    `stored`: source bytes. `dialect`, `report` and `columns` as `BlockCutter` had them then.
+    """
+
+    stored: int
+    records: int
+    blocks: int
+    columns: int
+    dialect: Dialect
+    report: ParseReport
 
 
 def index_entry(first_record: int, first_byte: int, *, literal: bool = False) -> bytes:
@@ -135,8 +150,12 @@ class BlockCutter:
         document_limit: int = DOCUMENT_LIMIT,
         column_limit: int = COLUMN_LIMIT,
         counts: ReportBuilder | None = None,
+        so_far: CutSoFar | None = None,
     ) -> None:
-        """`counts`: what the report begins with."""
+        """`counts`: what the report begins with.
+
+        With `so_far` the bytes are those behind it, and `dialect` and `counts` do not count.
+        """
         if min(block_size, record_limit) < 1:
             raise ValueError("blocks and records are at least one byte long")
         self.received = 0
@@ -164,6 +183,8 @@ class BlockCutter:
         self._cut_blocks = 0
         self._cut_records = 0
         self._cut_bytes = 0
+        if so_far is not None:
+            self._go_on(so_far)
 
     @property
     def report(self) -> ParseReport:
@@ -197,6 +218,24 @@ class BlockCutter:
                 "This file is empty: it has no row at all. Everyone keeps what they had."
             )
         return self._hand_out(blocks)
+
+    def _go_on(self, so_far: CutSoFar) -> None:
+        """Be as the cutter was when it had handed out the blocks so far, and nothing more had come.
+
+        A block's end is a record's end, so nothing of the scanner's state reaches over it.
+        """
+        self.dialect, self.columns, notes = so_far.dialect, so_far.columns, so_far.report.notes
+        self.received = self.stored = self._cut_bytes = so_far.stored
+        self.records = self._cut_records = so_far.records
+        self.blocks = self._cut_blocks = so_far.blocks
+        self._to_skip = -1
+        self._has_marks = "marks" in notes
+        # Without marks the dialect itself lost its quotes.
+        self._literal = self._has_marks and "runaway_quote" in notes
+        dialect = without_quotes(self.dialect) if self._literal else self.dialect
+        self._scanner = Scanner(dialect)
+        report = replace(so_far.report, quote=dialect.quote, escape=dialect.escape)
+        self._counts = ReportBuilder(report, encoding=dialect.encoding)
 
     def _read_lead(self, *, whole: bool) -> bool:
         """Set aside what comes before the records; False if more of it may follow."""

@@ -24,6 +24,7 @@ from server.document.blocks import (
     RECORD_LIMIT,
     Block,
     BlockCutter,
+    CutSoFar,
     begin_report,
     document_too_large,
 )
@@ -78,9 +79,13 @@ class Intake:
         record_limit: int = RECORD_LIMIT,
         column_limit: int = COLUMN_LIMIT,
         block_size: int = BLOCK_SIZE,
+        so_far: CutSoFar | None = None,
     ) -> None:
         """With a `dialect` nothing is unpacked, guessed or refused as no text: the bytes are those
         of blocks cut by another dialect. `encoding` is what the report is to say then.
+
+        With `so_far` they are the rest of a file that was `is_plain`, from its byte
+        `so_far.stored` on; `received` counts those before, too.
         """
         self.name = name
         self.received = 0
@@ -99,6 +104,10 @@ class Intake:
         if dialect is not None:
             self._head = None
             self._begin(dialect, encoding or Encoding(name=dialect.encoding, why="chosen"))
+        elif so_far is not None:
+            self._head = None
+            self.received = self.unpacked = so_far.stored
+            self._cutter = self._new_cutter(so_far.dialect, so_far=so_far)
 
     # API
 
@@ -125,6 +134,21 @@ class Intake:
     @property
     def report(self) -> ParseReport:
         return self._cutter.report if self._cutter else begin_report(TSV)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the table's bytes are the file's own: neither packed nor transcoded.
+
+        False until that is known, which it is with the first block.
+        """
+        return self._cutter is not None and self._unpacker is None and self._transcoder is None
+
+    @property
+    def so_far(self) -> CutSoFar:
+        """What was handed out. Of a plain file, another intake can go on from there."""
+        return CutSoFar(
+            self.stored, self.records, self.blocks, self.columns, self.dialect, self.report
+        )
 
     def feed(self, chunk: bytes) -> Iterator[list[Block]]:
         """The blocks that `chunk` completes.
@@ -243,12 +267,21 @@ class Intake:
             self._transcoder = Transcoder(dialect.encoding)
             dialect = replace(dialect, encoding="utf-8")
         counts = ReportBuilder(begin_report(dialect, encoding), encoding=dialect.encoding)
-        self._cutter = BlockCutter(
+        self._cutter = self._new_cutter(dialect, counts)
+        return self._cutter
+
+    def _new_cutter(
+        self,
+        dialect: Dialect,
+        counts: ReportBuilder | None = None,
+        so_far: CutSoFar | None = None,
+    ) -> BlockCutter:
+        return BlockCutter(
             dialect,
             block_size=self._block_size,
             record_limit=self._record_limit,
             document_limit=self._document_limit,
             column_limit=self._column_limit,
             counts=counts,
+            so_far=so_far,
         )
-        return self._cutter
