@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- The only writer of registers and chat. Checks first, writes after.
 --
--- KEYS  room, chat, request, and with blocks: the blocks and the index of their document
+-- KEYS  room, chat, request, and with blocks: the blocks and the index of their document;
+--       else what is forgotten with the room
 -- ARGV  1 channel, 2 epoch to use if one is minted, 3 and 4 the epoch and revision the caller knows,
 --       5 life of the room in ms, 6 life of the request id in ms, 7 messages kept,
 --       8 JSON of the registers, 9 JSON of the fields, 10 JSON of the chat message or "null",
---       11 "1" to do nothing unless the revision went back,
+--       11 "went back" to do nothing unless the revision did, "forget" to begin with nothing, or "",
 --       12 how many guards, 13 how many hash fields to set, 14 how many blocks,
 --       then per guard: field, value, then per hash field: name, value,
 --       then per block: number, offset of its entry in the index, entry, data,
@@ -39,8 +40,12 @@ end
 local epoch = redis.call('HGET', room, 'epoch')
 local rev = tonumber(redis.call('HGET', room, 'rev') or '0')
 local went_back = epoch and epoch == ARGV[3] and rev < tonumber(ARGV[4])
-if ARGV[11] == '1' and not went_back then
+if ARGV[11] == 'went back' and not went_back then
   return {'kept', '', '0'}
+end
+if ARGV[11] == 'forget' then
+  redis.call('UNLINK', room, unpack(KEYS, 4))
+  epoch = nil
 end
 
 if not epoch then
@@ -61,10 +66,6 @@ for _ = 1, blocks do
   redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 3])
   at = at + 4
 end
-if blocks > 0 then
-  redis.call('PEXPIRE', KEYS[4], ARGV[5])
-  redis.call('PEXPIRE', KEYS[5], ARGV[5])
-end
 while ARGV[at] do
   redis.call('HDEL', room, ARGV[at])
   at = at + 1
@@ -73,8 +74,17 @@ if ARGV[10] ~= 'null' then
   redis.call('XADD', chat, 'MAXLEN', '=', ARGV[7], '*', 'rev', rev, 'message', ARGV[10])
 end
 
-redis.call('PEXPIRE', room, ARGV[5])
-redis.call('PEXPIRE', chat, ARGV[5])
+local life = ARGV[5]
+local own = tonumber(redis.call('HGET', room, 'f:life') or '')
+if own then
+  life = string.format('%.0f', math.min(tonumber(life), own * 1000))
+end
+redis.call('PEXPIRE', room, life)
+redis.call('PEXPIRE', chat, life)
+if blocks > 0 then
+  redis.call('PEXPIRE', KEYS[4], life)
+  redis.call('PEXPIRE', KEYS[5], life)
+end
 redis.call('SET', request, epoch .. ' ' .. rev, 'PX', ARGV[6])
 redis.call('SPUBLISH', ARGV[1], '{"epoch":"' .. epoch .. '","rev":' .. rev .. ',"set":' .. ARGV[8]
   .. ',"fields":' .. ARGV[9] .. ',"chat":' .. ARGV[10] .. '}')

@@ -127,6 +127,7 @@ class Backend(Protocol):
         expect: Mapping[str, str] | None = None,
         request: str | None = None,
         growth: Growth | None = None,
+        forget: Sequence[str] | None = None,
     ) -> Change:
         """Raise the room's revision by one and set registers, plain fields and a chat message.
 
@@ -138,6 +139,9 @@ class Backend(Protocol):
         The blocks of `growth` are stored in the same step, or nothing is: `Missing` where no block
         of that document is there, `StorageFull` where there is no room. The document then lives as
         long as the room.
+
+        With `forget`, all that the room has is forgotten before the new values are set: registers,
+        plain fields, chat, and the bytes of these documents. The room then has a new epoch.
         Every change of registers and chat of every room goes through here.
         """
 
@@ -176,7 +180,11 @@ class Backend(Protocol):
         """(blocks stored, whole index entries stored) of a document."""
 
     async def keep(self, room: str, documents: Sequence[str]) -> None:
-        """Let the room, its chat and these documents live for the room's idle life from now."""
+        """Let the room, its chat and these documents live for the room's idle life from now.
+
+        That is the plain field `life` (in seconds) where the room has one and it is shorter than
+        the backend's own. Each change of a room lets it live so long, too.
+        """
 
     async def drop(self, room: str, document: str, *, after: float = 0) -> None:
         """Forget a document's bytes in `after` seconds (0: now)."""

@@ -148,6 +148,7 @@ class MemoryBackend:
         expect: Mapping[str, str] | None = None,
         request: str | None = None,
         growth: Growth | None = None,
+        forget: Sequence[str] | None = None,
     ) -> Change:
         here = self._store.room(room)
         now = time.monotonic()
@@ -167,7 +168,11 @@ class MemoryBackend:
             if not known.blocks:
                 raise _missing()
             self._grow(known, growth.blocks)
-            known.expires = now + self._room_life
+            known.expires = now + self._life(here, fields)
+        if forget is not None:
+            for document in forget:
+                self._store.forget_document(here, document)
+            here.state.replace(Snapshot())
         rev = here.state.rev + 1
         change = Change(
             epoch=here.state.epoch or secrets.token_hex(8),
@@ -177,10 +182,11 @@ class MemoryBackend:
             fields=fields,
         )
         here.state.apply(change)
-        here.expires = now + self._room_life
+        here.expires = now + self._life(here)
         if request is not None:
             here.requests[request] = (change.epoch, change.rev, now + REQUEST_LIFE)
-        self._tell(here, room, change)
+        # Nobody can come from an epoch to the next by a change.
+        self._tell(here, room, change if forget is None else here.state.snapshot())
         return change
 
     async def snapshot(self, room: str) -> Snapshot:
@@ -242,7 +248,7 @@ class MemoryBackend:
         here = self._store.rooms.get(room)
         if here is None:
             return
-        until = time.monotonic() + self._room_life
+        until = time.monotonic() + self._life(here)
         here.expires = until
         for document in documents:
             known = here.documents.get(document)
@@ -267,6 +273,11 @@ class MemoryBackend:
         if known is None or known.expires <= time.monotonic():
             return _Document()
         return known
+
+    def _life(self, here: _Room, fields: Mapping[str, str] | None = None) -> float:
+        """Seconds that a room lives after its last use, once these fields are set too."""
+        own = (fields or {}).get("life", here.state.fields.get("life", ""))
+        return min(self._room_life, float(own)) if own else self._room_life
 
     def _grow(self, known: _Document, blocks: Sequence[StoredBlock]) -> None:
         """Put blocks into a document. Raises `StorageFull`, and then nothing is changed."""

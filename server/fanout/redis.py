@@ -109,6 +109,7 @@ class RedisBackend:
         self._append = _Script("append.lua", shebang)
         self._grow = _Script("append.lua", shebang, allow_oom=False)
         self._present = _Script("present.lua", shebang)
+        self._keep = _Script("keep.lua", shebang)
         make = connect or (lambda retry: _client(url, retry))
         retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2)
         # append.lua applies a request once and all else can be repeated, so retries are safe.
@@ -158,6 +159,7 @@ class RedisBackend:
         expect: Mapping[str, str] | None = None,
         request: str | None = None,
         growth: Growth | None = None,
+        forget: Sequence[str] | None = None,
     ) -> Change:
         # Through JSON: the change that is returned is the one that other nodes will read.
         registers = {name: msgspec.json.encode(value) for name, value in (set or {}).items()}
@@ -172,6 +174,7 @@ class RedisBackend:
             request or secrets.token_hex(8),
             self._bus.known(room),
             growth=growth if growth is not None and growth.blocks else None,
+            forget=forget,
         )
         if outcome == b"conflict":
             raise Conflict("The room changed in between; nothing was changed. Look again.")
@@ -249,13 +252,10 @@ class RedisBackend:
         return int(blocks), int(index) // ENTRY_BYTES
 
     async def keep(self, room: str, documents: Sequence[str]) -> None:
-        async with self._asking(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.pexpire(self._keys.room(room), self._room_life)
-            pipe.pexpire(self._keys.chat(room), self._room_life)
-            for document in documents:
-                pipe.pexpire(self._keys.blocks(room, document), self._room_life)
-                pipe.pexpire(self._keys.index(room, document), self._room_life)
-            await pipe.execute()
+        keys = [self._keys.room(room), self._keys.chat(room)]
+        keys += self._bytes_of(room, documents)
+        async with self._asking():
+            await self._keep.run(self._redis, keys, [self._room_life])
 
     async def drop(self, room: str, document: str, *, after: float = 0) -> None:
         keys = self._keys.blocks(room, document), self._keys.index(room, document)
@@ -325,6 +325,7 @@ class RedisBackend:
         *,
         only_if_went_back: bool = False,
         growth: Growth | None = None,
+        forget: Sequence[str] | None = None,
     ) -> tuple[bytes, bytes, bytes]:
         """Run append.lua: (outcome, epoch, revision)."""
         blocks = growth.blocks if growth is not None else ()
@@ -344,7 +345,7 @@ class RedisBackend:
             b"{%b}" % b",".join(pieces),
             msgspec.json.encode(fields),
             message,
-            "1" if only_if_went_back else "0",
+            "went back" if only_if_went_back else "forget" if forget is not None else "",
             len(expect),
             len(present),
             len(blocks),
@@ -364,13 +365,17 @@ class RedisBackend:
         script = self._append
         if growth is not None:
             script = self._grow
-            keys += (
-                self._keys.blocks(room, growth.document),
-                self._keys.index(room, growth.document),
-            )
+            keys += self._bytes_of(room, [growth.document])
+        elif forget is not None:
+            keys += self._bytes_of(room, forget)
         async with self._asking():
             outcome, epoch, rev = await script.run(self._redis, keys, arguments)
         return outcome, epoch, rev
+
+    def _bytes_of(self, room: str, documents: Sequence[str]) -> list[str]:
+        """The keys of all that is stored of these documents."""
+        names = (self._keys.blocks, self._keys.index)
+        return [name(room, document) for document in documents for name in names]
 
     async def _count(self, rooms: Sequence[str], counts: Mapping[str, int]) -> list[int]:
         for _ in range(2):

@@ -21,24 +21,27 @@ REMEMBERED: Final = 20_000
 
 
 class Keeper:
-    """Prolongs the lives of rooms and their documents, each seldom. `room_life` in seconds."""
+    """Prolongs the lives of rooms and their documents, each seldom. `room_life` in seconds.
+
+    A deleted room is let go, however many look at what is left of it.
+    """
 
     def __init__(self, backend: Backend, room_life: float) -> None:
         self._backend = backend
-        self._every = min(KEEP_INTERVAL, room_life / 4)
+        self._room_life = room_life
         self._kept_at: OrderedDict[str, float] = OrderedDict()
 
     async def use(self, room: str, registers: Mapping[str, Any]) -> None:
         """Somebody watches or asks for `room`, which has these registers. Never raises."""
         now = asyncio.get_running_loop().time()
-        if now - self._kept_at.get(room, float("-inf")) < self._every:
+        life = min(self._room_life, registers.get("life") or self._room_life)
+        if now - self._kept_at.get(room, float("-inf")) < min(KEEP_INTERVAL, life / 4):
             return
-        # An upload's blocks have a short life on purpose until they are complete.
-        ids = changes.kept_documents(registers)
-        if not ids:
+        if not registers or "deleted" in registers:
             return
         try:
-            await self._backend.keep(room, ids)
+            # An upload's blocks have a short life on purpose until they are complete.
+            await self._backend.keep(room, changes.kept_documents(registers))
         except TablecastError as error:
             log.info("room %s could not be kept: %s", room, error)
             return

@@ -481,6 +481,86 @@ async def test_keep_lets_a_room_live_on(nodes: Nodes, room: str) -> None:
 # A document grows
 
 
+async def test_a_room_with_a_life_of_its_own_ends_by_that(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a", room_life=100)
+    await a.backend.put_blocks(room, "d", [block(0)])
+    await a.backend.append(room, set={"page": 1}, chat={"body": "hi"}, fields={"life": "0.4"})
+    await a.backend.keep(room, ["d"])
+    await eventually(lambda: _is_gone(a.backend, room, "d"))
+    await eventually(lambda: _is_fresh(a.backend, room))
+
+
+async def test_no_room_lives_longer_than_the_backend_lets_it(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a", room_life=0.4)
+    await a.backend.append(room, set={"page": 1}, fields={"life": "1000"})
+    await eventually(lambda: _is_fresh(a.backend, room))
+
+
+async def test_a_document_that_grew_in_a_room_with_a_life_of_its_own_ends_with_it(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a", room_life=100)
+    await a.backend.put_blocks(room, "d", [block(0)])
+    await a.backend.append(room, set={"page": 1}, fields={"life": "0.4"})
+    await a.backend.append(room, set={"page": 2}, growth=Growth("d", [block(1)]))
+    await eventually(lambda: _is_gone(a.backend, room, "d"))
+
+
+async def test_what_is_forgotten_is_gone_for_everyone_in_one_step(nodes: Nodes, room: str) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    for document in ("d", "e"):
+        await a.backend.put_blocks(room, document, [block(0)])
+    before = await a.backend.append(
+        room, set={"page": 1, "document": {"id": "d"}}, chat={"body": "hi"}, fields={"key": "k"}
+    )
+    for node in (a, b):
+        node.backend.follow(room)
+        await node.told.until_rev(room, 1)
+    after = await b.backend.append(
+        room, set={"deleted": True}, fields={"life": "50"}, expect={"key": "k"}, forget=["d"]
+    )
+    assert after.epoch != before.epoch
+    now = Snapshot(after.epoch, after.rev, {"deleted": True}, (), {"life": "50"})
+    assert await a.backend.snapshot(room) == now
+    for node in (a, b):
+        await node.told.until(lambda told=node.told: told.state(room) == now)
+    assert await a.backend.extent(room, "d") == (0, 0)
+    assert await a.backend.extent(room, "e") == (1, 1)  # nobody spoke of it
+    await a.backend.append(room, chat={"body": "anew"})
+    for node in (a, b):
+        await node.told.until_rev(room, after.rev + 1)
+        assert [said["body"] for said in node.told.state(room).chat] == ["anew"]
+
+
+async def test_nothing_is_forgotten_under_a_guard_that_does_not_hold(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a")
+    await a.backend.put_blocks(room, "d", [block(0)])
+    await a.backend.append(room, set={"page": 1}, fields={"key": "k"})
+    before = await a.backend.snapshot(room)
+    with pytest.raises(Conflict):
+        await a.backend.append(room, set={}, expect={"key": "other"}, forget=["d"])
+    assert await a.backend.snapshot(room) == before
+    assert await a.backend.extent(room, "d") == (1, 1)
+
+
+async def test_to_forget_twice_by_one_request_is_to_forget_once(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    await a.backend.append(room, set={"page": 1})
+    first = await a.backend.append(room, set={"deleted": True}, forget=[], request="r")
+    again = await a.backend.append(room, set={"deleted": True}, forget=[], request="r")
+    assert (again.epoch, again.rev) == (first.epoch, first.rev)
+
+
+async def _is_gone(backend: Backend, room: str, document: str) -> bool:
+    return await backend.extent(room, document) == (0, 0)
+
+
+async def _is_fresh(backend: Backend, room: str) -> bool:
+    return await backend.snapshot(room) == Snapshot()
+
+
 async def test_blocks_come_together_with_the_change_that_tells_of_them(
     nodes: Nodes, room: str
 ) -> None:

@@ -58,7 +58,23 @@ async def test_what_could_not_be_kept_is_tried_again_at_the_next_use() -> None:
 async def test_blocks_of_an_upload_that_is_not_complete_keep_their_short_life() -> None:
     backend = Backend()
     await keeper_of(backend).use("a", {"document": {"id": "half", "complete": False}})
+    assert backend.kept == [("a", [])]
+
+
+async def test_a_room_that_was_never_used_or_is_deleted_is_let_go() -> None:
+    backend = Backend()
+    keeper = keeper_of(backend)
+    await keeper.use("a", {})
+    await keeper.use("b", {"deleted": {"time": 1}})
     assert backend.kept == []
+
+
+async def test_a_room_with_a_life_of_its_own_is_prolonged_in_time() -> None:
+    backend = Backend()
+    keeper = keeper_of(backend)
+    for _ in range(2):
+        await keeper.use("a", {**REGISTERS, "life": 1e-9})
+    assert len(backend.kept) == 2
 
 
 async def test_the_memory_of_rooms_is_bounded(monkeypatch: Any) -> None:
