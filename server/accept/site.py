@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,6 +137,7 @@ class SiteDoor:
             "page_count": page_count(document.rows, page.page_size) if document and page else 1,
             "numeric": numeric_columns(page) if page else [],
             "degraded": room_view is None,
+            "deleted": bool(room_view and room_view.registers.get("deleted")),
             "room_life": int(self._settings.room_life),
             "encodings": CHOICES,
             "boot_json": json_for_script(boot),
@@ -176,6 +178,16 @@ def filesize(value: int) -> str:
     return f"{value} bytes" if value != 1 else "1 byte"
 
 
+def moment(milliseconds: int) -> str:
+    """A time in ms since 1970 for machines: 2024-05-01T10:41:07Z"""
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def clock(milliseconds: int) -> str:
+    """The same for people, who may be anywhere: 10:41 UTC"""
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%H:%M} UTC"
+
+
 def set_up_templates(app: web.Application, web_root: Path) -> None:
     aiohttp_jinja2.setup(
         app,
@@ -184,7 +196,7 @@ def set_up_templates(app: web.Application, web_root: Path) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        filters={"number": number, "filesize": filesize},
+        filters={"number": number, "filesize": filesize, "moment": moment, "clock": clock},
     )
 
 

@@ -10,11 +10,18 @@ export class Description {
   #emptyTitle = need("#empty-title", HTMLElement);
   #emptyText = need("#empty-text", HTMLElement);
   #emptyDo = need("#empty-do", HTMLElement);
+  #leave = need("#empty-leave", HTMLElement);
   #upload = need('[data-action="upload"]', HTMLElement);
+  /** @type {import("./title.js").WindowTitle} */
+  #title;
 
-  /** @param {Session} session */
-  constructor(session) {
+  /**
+   * @param {Session} session
+   * @param {import("./title.js").WindowTitle} title
+   */
+  constructor(session, title) {
     this.#session = session;
+    this.#title = title;
   }
 
   // API
@@ -31,10 +38,10 @@ export class Description {
   #show() {
     const table = this.#session.registers.document;
     const name = table?.name ?? "";
-    document.title = name ? `${name} · Tablecast` : "Tablecast";
+    this.#title.name = name;
     this.#name.title = name;
     const unknown = this.#session.degraded;
-    need("bdi", HTMLElement, this.#name).textContent = name || (unknown ? "This room" : "An empty room");
+    need("bdi", HTMLElement, this.#name).textContent = this.#session.registers.deleted ? "A deleted room" : name || (unknown ? "This room" : "An empty room");
     this.#upload.title = name ? "Show another file: it replaces the table for everyone here" : "Show a file to everyone here";
     this.#sayEmpty();
   }
@@ -43,7 +50,12 @@ export class Description {
     const { registers, degraded, uploader } = this.#session;
     const coming = Boolean(registers.upload || uploader);
     this.#emptyDo.hidden = degraded || coming;
-    if (degraded) {
+    this.#leave.hidden = !registers.deleted;
+    if (registers.deleted) {
+      this.#emptyTitle.textContent = "This room was deleted by its owner";
+      this.#emptyText.textContent = "Its table and its chat are gone for everyone.";
+      this.#emptyDo.hidden = true;
+    } else if (degraded) {
       this.#emptyTitle.textContent = "The table cannot be shown right now";
       this.#emptyText.textContent = "The storage cannot be reached. The table shows as soon as it is back.";
     } else if (coming) {

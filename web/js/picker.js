@@ -22,6 +22,7 @@ export class Picker {
   #line = need("#selection", HTMLElement);
   #text = need("#selection-text", HTMLElement);
   #readButton = need('[data-action="read"]', HTMLElement);
+  #quoteButton = need('[data-action="quote"]', HTMLElement);
 
   /**
    * @param {TableView} view
@@ -41,6 +42,19 @@ export class Picker {
 
   get active() {
     return this.#selection.active;
+  }
+
+  /**
+   * The place that is picked, for others to name: both numbers count from 1; a whole row has no column.
+   * @returns {{row: number, column: number|null, text: string}|null} null for the header, which has no row
+   */
+  get quotable() {
+    const { active, range } = this.#selection;
+    if (!active || !range || active.row === 0) return null;
+    const row = this.#view.rowNumber(active.row);
+    const { count } = this.#view.columns;
+    if (count > 1 && range.left === 0 && range.right === count - 1) return { row, column: null, text: "" };
+    return { row, column: active.column + 1, text: this.#view.text(active.row, active.column) };
   }
 
   start() {
@@ -258,6 +272,7 @@ export class Picker {
   #tell() {
     const { range, active } = this.#selection;
     this.#line.hidden = !range;
+    this.#quoteButton.hidden = this.quotable === null;
     if (!range || !active) return;
     const rows = range.bottom - range.top + 1;
     const columns = range.right - range.left + 1;

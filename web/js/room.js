@@ -1,21 +1,25 @@
 import { Browse } from "./browse.js";
+import { Deleted } from "./deleted.js";
 import { Description } from "./describe.js";
 import { need } from "./dom.js";
 import { Download } from "./download.js";
 import { Facts } from "./facts.js";
 import { number } from "./format.js";
+import { Meeting } from "./meeting.js";
 import { Notices } from "./notices.js";
 import { Pager } from "./pager.js";
 import { Picker } from "./picker.js";
 import { Presenting } from "./presenting.js";
 import { Progress } from "./progress.js";
 import { Reader } from "./reader.js";
+import { noteVisit } from "./recent.js";
 import { Report } from "./report.js";
 import { Resizer } from "./resizer.js";
 import { Sharing } from "./sharing.js";
 import { Status } from "./status.js";
 import { TableView } from "./table.js";
 import { ThemeSwitch } from "./theme-switch.js";
+import { WindowTitle } from "./title.js";
 import { Uploads } from "./uploads.js";
 import { Versions } from "./versions.js";
 
@@ -90,8 +94,10 @@ export class RoomPage {
     const session = this.#session;
     new ThemeSwitch(need('[data-action="theme"]', HTMLElement)).start();
     new Sharing(this.#access).start();
+    noteVisit(session, this.#access);
     new Presenting(this.#access, session, this.#notices).start();
-    new Description(session).start();
+    const title = new WindowTitle();
+    new Description(session, title).start();
     this.#facts.start();
     this.#report.start();
     this.#versions.start();
@@ -114,6 +120,14 @@ export class RoomPage {
     need('[data-action="upload"]', HTMLElement).addEventListener("click", () => this.#closeMenu());
     this.#showPage(false);
     this.#uploads.start();
+    new Deleted(session, this.#access, this.#notices).start();
+    new Meeting(session, {
+      browse: this.#browse,
+      title,
+      quotable: () => this.#picker.quotable,
+      uncover: () => this.#reader.close(),
+      announce: (text) => this.#announce(text),
+    }).start();
   }
 
   // Internal

@@ -1,5 +1,4 @@
 import { need } from "./dom.js";
-import { number } from "./format.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
@@ -9,16 +8,16 @@ const WORDS = {
   reconnecting: "Reconnecting…",
   degraded: "Degraded",
   closed: "Closed",
+  deleted: "Deleted",
 };
 /** A connection that is back within this time was never worth a line. */
 const PATIENCE_MS = 1_500;
 
-/** Whether what is shown is live, in a word, a colour and, when it is not, a line; and who is here. */
+/** Whether what is shown is live, in a word, a colour and, when it is not, a line. */
 export class Status {
   /** @type {Session} */
   #session;
   #word = need("#status", HTMLElement);
-  #watchers = need("#watchers", HTMLElement);
   #line = need("#connection-line", HTMLElement);
   #retry = need('[data-action="retry"]', HTMLElement);
   #timer = 0;
@@ -36,7 +35,7 @@ export class Status {
     this.#retry.addEventListener("click", () => this.#session.retryNow());
     this.#session.on("phase", () => this.#show());
     this.#session.on("degraded", () => this.#show());
-    this.#session.on("here", (count) => this.#count(count));
+    this.#session.on("registers", () => this.#show());
     this.#show();
   }
 
@@ -44,13 +43,14 @@ export class Status {
 
   /** @returns {keyof typeof WORDS} */
   #state() {
-    const { phase, degraded } = this.#session;
+    const { phase, degraded, registers } = this.#session;
+    if (registers.deleted) return "deleted";
     return phase === "live" && degraded ? "degraded" : phase;
   }
 
   #show() {
     const state = this.#state();
-    if (state === "live" || state === "degraded") {
+    if (state === "live" || state === "degraded" || state === "deleted") {
       this.#everLive = true;
       this.#lostAt = 0;
     } else {
@@ -60,7 +60,6 @@ export class Status {
       this.#word.dataset.state = state;
       need("span", HTMLElement, this.#word).textContent = WORDS[state];
     }
-    this.#count(this.#session.here);
     clearTimeout(this.#timer);
     this.#tell(state);
   }
@@ -68,7 +67,7 @@ export class Status {
   /** @param {keyof typeof WORDS} state */
   #tell(state) {
     const waiting = state === "reconnecting" || state === "connecting";
-    if (state === "live" || (waiting && Date.now() - this.#lostAt < PATIENCE_MS)) {
+    if (state === "live" || state === "deleted" || (waiting && Date.now() - this.#lostAt < PATIENCE_MS)) {
       this.#line.hidden = true;
     } else {
       this.#line.hidden = false;
@@ -89,13 +88,5 @@ export class Status {
     return this.#everLive
       ? `The connection is lost. What is shown is the last that arrived and may be out of date. ${next}`
       : `There is no connection yet. What is shown may be out of date. ${next}`;
-  }
-
-  /** @param {number} count */
-  #count(count) {
-    this.#watchers.hidden = count < 1 || this.#session.phase !== "live";
-    this.#watchers.dataset.count = String(count);
-    this.#watchers.title = count === 1 ? "Nobody else has this room open" : "Viewers of this room, you among them";
-    need("span", HTMLElement, this.#watchers).textContent = count === 1 ? "only you" : `${number(count)} watching`;
   }
 }

@@ -1,4 +1,4 @@
-// A classic script in <head>, so that the first paint already has the chosen theme.
+// A classic script in <head>, so that the first paint already has the chosen theme and layout.
 "use strict";
 {
   const root = document.documentElement;
@@ -6,6 +6,8 @@
   try {
     const choice = localStorage.getItem("tablecast-theme");
     if (choice === "light" || choice === "dark") root.dataset.theme = choice;
+    const side = localStorage.getItem("tablecast.side");
+    if (side === "open" || side === "closed") root.dataset.side = side;
   } catch {
     // Storage can be forbidden; the system's theme it is.
   }
