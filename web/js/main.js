@@ -13,6 +13,7 @@ const session = new Session(boot.uuid);
 const access = new Access(session, offered);
 session.begin(boot, pageInHtml(boot));
 new RoomPage(session, access).start();
-session.open();
+// Where nothing is any more, nothing is waited for.
+if (!access.isDeleted) session.open();
 // ?page= is for reading without scripts; with them everyone is on the room's page.
 if (location.search) history.replaceState(null, "", location.pathname + location.hash);

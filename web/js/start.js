@@ -3,7 +3,9 @@
 import { Access } from "./access.js";
 import { need } from "./dom.js";
 import { DropZone, objection } from "./drop.js";
+import { keepKey } from "./keys.js";
 import { Notices } from "./notices.js";
+import { RecentList } from "./recent-list.js";
 import { RoomPage } from "./room.js";
 import { Session } from "./session.js";
 import { ThemeSwitch } from "./theme-switch.js";
@@ -43,7 +45,12 @@ class StartPage {
     }).start(this.#listening.signal);
     // The room that took this page's place shares its entry in the history: back and forward load anew.
     addEventListener("popstate", () => location.reload());
-    need('[data-action="empty"]', HTMLElement).addEventListener("click", () => void this.#openEmpty());
+    // Without scripts the form opens the room, and only a cookie knows its key.
+    need("#open-empty", HTMLFormElement).addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#openEmpty();
+    });
+    new RecentList().start(this.#listening.signal);
   }
 
   // Internal
@@ -155,12 +162,17 @@ class StartPage {
   }
 }
 
-/** @returns {Promise<string>} the new room's UUID */
+/**
+ * Make a room; this browser keeps its key.
+ * @returns {Promise<string>} the new room's UUID
+ */
 async function newRoom() {
-  const response = await fetch("/api/rooms", { method: "POST", signal: AbortSignal.timeout(FIRST_ANSWER_MS) });
+  const response = await fetch("/api/rooms?cookie=1", { method: "POST", signal: AbortSignal.timeout(FIRST_ANSWER_MS) });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.detail ?? `A room could not be opened (${response.status}).`);
-  return String(answer.uuid);
+  const uuid = String(answer.uuid);
+  if (answer.key) keepKey(uuid, String(answer.key));
+  return uuid;
 }
 
 /** @param {unknown} error */
