@@ -20,6 +20,7 @@ from server.accept.correct import Corrector
 from server.accept.health import HealthDoor
 from server.accept.metrics import MetricsDoor
 from server.accept.problems import middleware
+from server.accept.recount import Recounts
 from server.accept.rows import RowsDoor
 from server.accept.site import SiteDoor, set_up_templates
 from server.accept.socket import SocketDoor
@@ -120,7 +121,9 @@ def _add_routes(
     node = settings.node
     rooms = Rooms(backend, keeper)
     site = SiteDoor(rooms, reader, uploads, settings, node, WEB_ROOT)
-    corrector = Corrector(backend, reader, uploads)
+    recounts = Recounts(backend, record_limit=settings.record_limit)
+    app.on_shutdown.append(lambda _: recounts.close())
+    corrector = Corrector(backend, reader, uploads, recounts)
     api = ApiDoor(backend, rooms, reader, uploads, corrector, settings)
     rows = RowsDoor(rooms, reader, settings, api.get_page)
     appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)

@@ -1,8 +1,9 @@
 """Correcting how a table is read, for everyone.
 
 Encoding, delimiter and header are applied when a page is read, so correcting them is one change of
-the register. What decides where records end (quotes and escapes, or a delimiter where there are
-quotes) means that the stored bytes are cut anew, as an upload that nobody sends.
+the register; what the report counts by them is counted again in the background (recount.py). What
+decides where records end (quotes and escapes, or a delimiter where there are quotes) means that the
+stored bytes are cut anew, as an upload that nobody sends.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from msgspec import convert, to_builtins
 from msgspec.structs import asdict, replace
 
 from server.accept.access import NO_KEYS, Guard
+from server.accept.recount import Recounts
 from server.accept.upload import Recut
 from server.accept.uploads import Uploads
 from server.accept.versions import settled
 from server.document.dialect import Dialect, check_dialect, needs_cut
 from server.document.encodings import Encoding
 from server.document.messages import Correct, Document, Page
-from server.document.report import ParseReport
+from server.document.recount import not_counted
 from server.errors import BadMessage, Conflict, NoDocument
 from server.fanout import changes
 from server.fanout.backend import Backend
@@ -35,10 +37,13 @@ LOOKS = 5
 class Corrector:
     """Reads tables in another way on request."""
 
-    def __init__(self, backend: Backend, reader: Reader, uploads: Uploads) -> None:
+    def __init__(
+        self, backend: Backend, reader: Reader, uploads: Uploads, recounts: Recounts
+    ) -> None:
         self._backend = backend
         self._reader = reader
         self._uploads = uploads
+        self._recounts = recounts
 
     async def correct(self, room: str, wanted: Correct, guard: Guard = _KEYLESS) -> None:
         """Returns when everyone sees it (for a new cut, when that is complete).
@@ -77,6 +82,7 @@ class Corrector:
                 await self._backend.append(room, **change)
             except Conflict:
                 continue  # rows came in between, or another correction
+            self._recounts.begin(room, revised)
             return
         raise Conflict("The room changes too quickly just now; nothing was changed. Try again.")
 
@@ -99,7 +105,7 @@ class Corrector:
                 columns=len(first),
                 chosen=chosen,
             )
-            report = _without_stale_counts(report, document.dialect, dialect)
+            report = not_counted(report, document.dialect, dialect)
         return replace(
             document,
             dialect=dialect,
@@ -135,12 +141,3 @@ def _encoding(document: Document, dialect: Dialect) -> Encoding:
     if report is None or dialect.encoding != document.dialect.encoding:
         return Encoding(name=dialect.encoding, why="chosen")
     return Encoding(name=report.encoding, why=report.encoding_why)
-
-
-def _without_stale_counts(report: ParseReport, old: Dialect, new: Dialect) -> ParseReport:
-    """What was counted by another delimiter or encoding says nothing any more."""
-    if old.delimiter != new.delimiter:
-        report = replace(report, ragged=0, ragged_records=())
-    if old.encoding != new.encoding:
-        report = replace(report, encoding=new.encoding, encoding_why="chosen", replaced=0)
-    return report

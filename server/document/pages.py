@@ -90,15 +90,20 @@ def parse_block(
     byte order mark and skipped lines, belongs to none. `literal` is what `Index.is_literal` says.
     """
     if is_first_block:
-        start = len(BOM) if source.startswith(BOM) else 0
-        for _ in range(dialect.skip_lines):
-            found = _LINE.match(source, start)
-            assert found is not None  # it matches no bytes at all, too
-            start = found.end()
-        source = source[start:]
+        source = without_lead(source, dialect)
     if literal:
         dialect = without_quotes(dialect)
     return read_records(source, dialect, first, count)
+
+
+def without_lead(source: bytes, dialect: Dialect) -> bytes:
+    """A document's first block without its byte order mark and the lines that are skipped."""
+    start = len(BOM) if source.startswith(BOM) else 0
+    for _ in range(dialect.skip_lines):
+        found = _LINE.match(source, start)
+        assert found is not None  # it matches no bytes at all, too
+        start = found.end()
+    return source[start:]
 
 
 def build_page(
