@@ -13,21 +13,32 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from msgspec import UNSET, UnsetType
 
-from server.accept.correct import Corrector
+from server.accept.access import Keyring, Role, keys_of
+from server.accept.correct import CORRECTING, Corrector
+from server.accept.chat import BURST, CHARACTERS, RATE, said_before, say
 from server.accept.guard import TokenBucket, room_of
+from server.accept.names import NAME_CHARACTERS, clean_color, clean_name
+from server.accept.holder import Holder
 from server.accept.sending import Sender
-from server.accept.turn import turn_page
+from server.accept.turn import TURNING, turn_page
 from server.accept.uploads import Uploads
-from server.accept.versions import show_version
+from server.accept.versions import SHOWING, show_version
 from server.document.messages import (
     CancelUpload,
+    ChatMessage,
     ClientMessage,
     Correct,
     EndUpload,
     Heartbeat,
     Hello,
+    Key,
+    Me,
     Peek,
+    Person,
+    Say,
+    RoleMessage,
     ServerMessage,
     ShowVersion,
     StartUpload,
@@ -45,12 +56,13 @@ from server.errors import (
     TooLarge,
     UploadInProgress,
 )
-from server.fanout.backend import Backend
+from server.fanout.backend import Backend, Snapshot
 from server.fanout.tasks import end
 from server.live.frames import encode_frame, pong
 from server.live.hub import Hub
 from server.live.reader import Reader, page_offset
 from server.live.room import LiveRoom
+from server.live.talk import Render
 from server.live.viewer import Viewer
 from server.settings import Settings
 
@@ -73,6 +85,7 @@ class SocketDoor:
         corrector: Corrector,
         settings: Settings,
         node: str,
+        render: Render,
     ) -> None:
         self._hub = hub
         self._backend = backend
@@ -81,6 +94,7 @@ class SocketDoor:
         self._corrector = corrector
         self._settings = settings
         self._node = node
+        self.render = render
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
@@ -97,7 +111,7 @@ class SocketDoor:
         if transport is None:
             return ws
         viewer = self._hub.join(room, ws, transport)
-        session = Session(self, viewer, ws)
+        session = Session(self, viewer, ws, keys_of(request, room))
         try:
             await session.run()
         except ConnectionResetError:
@@ -137,12 +151,13 @@ class SocketDoor:
     def settings(self) -> Settings:
         return self._settings
 
-    def hello(self, viewer: Viewer) -> Hello:
+    def hello(self, viewer: Viewer, role: Role) -> Hello:
         settings = self._settings
         return Hello(
             viewer=viewer.id,
             node=self._node,
             uuid=viewer.room,
+            role=role,
             limits={
                 "document_bytes": settings.document_limit,
                 "chunk_bytes": settings.chunk_limit,
@@ -151,6 +166,8 @@ class SocketDoor:
                 "cell_bytes": settings.cell_limit,
                 "page_size": settings.page_size,
                 "heartbeat_seconds": int(settings.heartbeat),
+                "chat_characters": CHARACTERS,
+                "name_characters": NAME_CHARACTERS,
             },
         )
 
@@ -158,27 +175,33 @@ class SocketDoor:
 class Session:
     """What one viewer does between hello and goodbye."""
 
-    def __init__(self, door: SocketDoor, viewer: Viewer, ws: web.WebSocketResponse) -> None:
+    def __init__(
+        self, door: SocketDoor, viewer: Viewer, ws: web.WebSocketResponse, keys: Keyring
+    ) -> None:
         self._door = door
         self._viewer = viewer
         self._ws = ws
         self._live: LiveRoom | None = None
+        self._holder = Holder(keys)
         self._sender = Sender(
             door.uploads,
             viewer.room,
             chunk_limit=door.settings.chunk_limit,
             tell=self._tell,
             refuse=lambda error: self._refuse(error, "upload"),
+            guard=self._holder.changing("send files"),
         )
         self._correction: asyncio.Task[None] | None = None
         rate = door.settings.page_turns_per_second
         self._turns = TokenBucket(rate, 2 * rate)
         self._syncs = TokenBucket(1, 5)
+        self._chats = TokenBucket(RATE, BURST)
+        self._names = TokenBucket(RATE, BURST)
         self._errors = 0
 
     async def run(self) -> None:
         """Read until the viewer leaves. Raises ConnectionResetError when it vanishes meanwhile."""
-        await self._tell(self._door.hello(self._viewer))
+        await self._tell(self._door.hello(self._viewer, await self._first_role()))
         self._live = self._door.hub.enter(self._viewer)
         loop = asyncio.get_running_loop()
         while True:
@@ -186,6 +209,7 @@ class Session:
             self._viewer.seen_at = loop.time()
             if self._viewer.ended and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 continue  # said before it heard that it shall leave
+            await self._tell_role()
             if message.type is WSMsgType.PING:
                 self._viewer.offer_control(pong(message.data))
             elif message.type is WSMsgType.PONG:
@@ -196,7 +220,7 @@ class Session:
                 await self._answer_errors(self._sender.chunk(message.data), "upload")
             else:
                 return
-            if self._errors >= ERRORS_IN_A_ROW:
+            if self._errors >= ERRORS_IN_A_ROW or self._holder.is_guessing:
                 await self.end(WSCloseCode.POLICY_VIOLATION)
                 return
 
@@ -234,15 +258,19 @@ class Session:
         except TablecastError as error:
             await self._refuse(error, getattr(error, "about", None))
             return
-        await self._answer_errors(self._handle(message), str(message.__struct_config__.tag))
+        about = str(message.__struct_config__.tag)
+        id = message.id if isinstance(message, Say) else UNSET
+        await self._answer_errors(self._handle(message), about, id)
 
-    async def _answer_errors(self, job: Coroutine[Any, Any, None], about: str) -> None:
+    async def _answer_errors(
+        self, job: Coroutine[Any, Any, None], about: str, id: str | UnsetType = UNSET
+    ) -> None:
         try:
             await job
         except ConnectionResetError:
             raise
         except TablecastError as error:
-            await self._refuse(error, about)
+            await self._refuse(error, about, id)
         else:
             self._errors = 0
 
@@ -260,9 +288,16 @@ class Session:
                 await self._sender.cancel()
             case ShowVersion():
                 self._limit_rate()
-                await show_version(self._door.backend, self._viewer.room, message.version)
+                guard = self._holder.changing(SHOWING)
+                await show_version(self._door.backend, self._viewer.room, message.version, guard)
             case Correct():
                 self._correct(message)
+            case Key():
+                await self._take_key(message.key)
+            case Me():
+                self._introduce(message)
+            case Say():
+                await self._say(message)
             case Sync():
                 self._sync(message)
             case Heartbeat():
@@ -270,9 +305,8 @@ class Session:
 
     async def _turn(self, page_no: int) -> None:
         self._limit_rate()
-        live = self._live
-        known = live.snapshot() if live is not None and live.loaded else None
-        await turn_page(self._door.backend, self._viewer.room, page_no, known)
+        guard = self._holder.changing(TURNING)
+        await turn_page(self._door.backend, self._viewer.room, page_no, self._known, guard)
 
     async def _peek(self, page_no: int) -> None:
         self._limit_rate()
@@ -297,6 +331,38 @@ class Session:
             raise RateLimited("That was too fast: ask again in a second.")
         if not live.loaded or (message.epoch, message.rev) != (live.epoch, live.rev):
             live.resend(self._viewer)
+        elif message.chat_id is not None and message.chat_id != live.last_said:
+            live.resend(self._viewer)
+
+    def _introduce(self, message: Me) -> None:
+        if not self._names.take():
+            raise RateLimited("That was too fast: a name cannot change so often.")
+        viewer = self._viewer
+        viewer.color = clean_color(message.color, viewer.color)
+        viewer.name = clean_name(message.name)
+
+    async def _say(self, message: Say) -> None:
+        if not self._chats.take():
+            raise RateLimited(f"That was too fast: at most {RATE:g} messages a second can be said.")
+        live = self._live
+        assert live is not None
+        backend, room = self._door.backend, self._viewer.room
+        known = live.snapshot() if live.loaded else None
+        change = await say(
+            backend, room, id=message.id, body=message.body, person=self._person, known=known
+        )
+        if change.again:
+            said = live.talk.find(message.id)
+            if said is None:
+                said = await said_before(backend, room, change, self._door.render)
+            await self._tell(
+                ChatMessage(epoch=change.epoch, rev=said.rev, whole=False, messages=[said])
+            )
+
+    @property
+    def _person(self) -> Person:
+        viewer = self._viewer
+        return Person(id=viewer.id, name=viewer.name, color=viewer.color)
 
     def _correct(self, message: Correct) -> None:
         """Read the table in another way; a new cut takes its time, so pages turn meanwhile."""
@@ -307,17 +373,48 @@ class Session:
     async def _make_correction(self, message: Correct) -> None:
         with contextlib.suppress(ConnectionResetError):
             try:
-                await self._door.corrector.correct(self._viewer.room, message)
+                guard = self._holder.changing(CORRECTING)
+                await self._door.corrector.correct(self._viewer.room, message, guard)
             except TablecastError as error:
                 await self._refuse(error, "dialect")
             except Exception:
                 log.exception("room %s: a correction failed", self._viewer.room)
+
+    # Keys
+
+    @property
+    def _known(self) -> Snapshot | None:
+        """The room as this node knows it."""
+        live = self._live
+        return live.snapshot() if live is not None and live.loaded else None
+
+    async def _first_role(self) -> Role:
+        """By the keys of the request, as far as that can be said now."""
+        if not self._holder.has_keys:
+            return Role.GUEST
+        try:
+            return self._holder.role(await self._door.backend.snapshot(self._viewer.room))
+        except TablecastError:
+            return Role.GUEST  # it is told later, with the room
+
+    async def _take_key(self, key: str) -> None:
+        room = await self._door.backend.snapshot(self._viewer.room)
+        await self._tell(RoleMessage(role=self._holder.take(key, room)))
+
+    async def _tell_role(self) -> None:
+        """Keys are revoked at any time; whoever has one hears of it by the next sign of life."""
+        known = self._known if self._holder.has_keys else None
+        role = None if known is None else self._holder.news(known)
+        if role is not None:
+            await self._tell(RoleMessage(role=role))
 
     # Answers
 
     async def _tell(self, message: ServerMessage) -> None:
         await self._door.hub.tell(self._viewer, encode_frame(encode(message)))
 
-    async def _refuse(self, error: TablecastError, about: str | None) -> None:
+    async def _refuse(
+        self, error: TablecastError, about: str | None, id: str | UnsetType = UNSET
+    ) -> None:
         self._errors += isinstance(error, BadMessage | TooLarge | NoUpload)
-        await self._tell(error_message(error, about))
+        await self._tell(error_message(error, about, id))
