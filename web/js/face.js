@@ -30,7 +30,7 @@ function initials(name) {
   const first = letters(words[0]);
   // Joined or doubled, the letters of these would not be read as two.
   const latin = /^[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}\p{N}]/u.test(words[0]);
-  const two = words.length > 1 ? [first[0], letters(words[words.length - 1])[0]] : first.slice(0, 2);
+  const two = words.length > 1 ? [first[0], letters(words[1])[0]] : first.slice(0, 2);
   return (latin ? two : two.slice(0, 1)).join("").toUpperCase();
 }
 

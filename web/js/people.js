@@ -103,7 +103,7 @@ export class People {
     this.#button.setAttribute("aria-label", `${words}: show who`);
     this.#words.textContent = words;
     const named = Array.isArray(this.#here.people);
-    const shown = named ? [...others, { name: this.#me.name, color: this.#me.color }].slice(0, FACES) : [];
+    const shown = named || count === 1 ? [...others, { name: this.#me.name, color: this.#me.color }].slice(0, FACES) : [];
     this.#faces.replaceChildren(...shown.map(face));
     const more = count - shown.length;
     if (more > 0) this.#faces.append(make("span", { class: "face more-faces", "aria-hidden": "true" }, shown.length ? `+${compact(more)}` : compact(more)));
@@ -162,7 +162,8 @@ export class People {
 
   /** @param {string} id */
   #row(id) {
-    const parts = [face({ name: "", color: 0 }), make("bdi"), make("span", { class: "badge", hidden: "" }), make("span", { class: "where" })];
+    const named = make("span", { class: "known-as" }, make("bdi"), make("span", { class: "badge", hidden: "" }));
+    const parts = [face({ name: "", color: 0 }), named, make("span", { class: "where" })];
     const button = make("button", { type: "button", class: "person quiet" }, ...parts);
     button.addEventListener("click", () => {
       const pageNo = this.#here.people?.find((person) => person.id === id)?.page_no;
