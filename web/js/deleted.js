@@ -43,9 +43,15 @@ export class Deleted {
     for (const panel of document.querySelectorAll(":popover-open")) {
       if (panel instanceof HTMLElement) panel.hidePopover();
     }
-    for (const field of document.querySelectorAll("#say :is(textarea, input, button)")) field.setAttribute("disabled", "");
-    document.querySelector("#say textarea")?.setAttribute("placeholder", SAID);
-    document.querySelector("#log")?.replaceChildren();
+    this.#clearTalk();
     need("#announce", HTMLElement).textContent = SAID;
+  }
+
+  #clearTalk() {
+    for (const field of document.querySelectorAll("#say :is(textarea, input, button), #as button")) field.setAttribute("disabled", "");
+    need("#say-body", HTMLTextAreaElement).placeholder = "This room was deleted";
+    for (const part of ["#log", "#outbox", "#people-list", "#people-pages"]) need(part, HTMLElement).replaceChildren();
+    need("#newer", HTMLElement).hidden = true;
+    need("#chat-empty", HTMLElement).hidden = true;
   }
 }

@@ -69,7 +69,7 @@ export class Facts {
   #show() {
     const { registers, degraded } = this.#session;
     const table = registers.document;
-    const nothing = degraded ? "its table is not known right now" : "no table yet";
+    const nothing = registers.deleted ? "nothing of it is left" : degraded ? "its table is not known right now" : "no table yet";
     write(this.#rows, table ? counted(table.rows, "row") + (table.complete ? "" : " so far") : nothing);
     write(this.#columns, table ? counted(table.columns, "column") : "");
     this.#size.say(table && table.size !== null ? fileSize(table.size) : "", table?.complete);
