@@ -10,17 +10,22 @@ export class Description {
   #emptyTitle = need("#empty-title", HTMLElement);
   #emptyText = need("#empty-text", HTMLElement);
   #emptyDo = need("#empty-do", HTMLElement);
+  #shell = need("#empty-do .shell", HTMLElement);
   #leave = need("#empty-leave", HTMLElement);
   #upload = need('[data-action="upload"]', HTMLElement);
+  /** @type {import("./access.js").Access} */
+  #access;
   /** @type {import("./title.js").WindowTitle} */
   #title;
 
   /**
    * @param {Session} session
+   * @param {import("./access.js").Access} access
    * @param {import("./title.js").WindowTitle} title
    */
-  constructor(session, title) {
+  constructor(session, access, title) {
     this.#session = session;
+    this.#access = access;
     this.#title = title;
   }
 
@@ -30,6 +35,7 @@ export class Description {
     for (const event of /** @type {const} */ (["registers", "degraded", "phase", "uploaded"])) {
       this.#session.on(event, () => this.#show());
     }
+    this.#access.on("change", () => this.#show());
     this.#show();
   }
 
@@ -51,6 +57,7 @@ export class Description {
     const coming = Boolean(registers.upload || uploader);
     this.#emptyDo.hidden = degraded || coming;
     this.#leave.hidden = !registers.deleted;
+    this.#shell.hidden = !this.#access.canUpload;
     if (registers.deleted) {
       this.#emptyTitle.textContent = "This room was deleted by its owner";
       this.#emptyText.textContent = "Its table and its chat are gone for everyone.";
@@ -65,6 +72,9 @@ export class Description {
       this.#emptyTitle.textContent = "The page is on its way";
       this.#emptyText.textContent = "It shows as soon as it is here.";
       this.#emptyDo.hidden = true;
+    } else if (!this.#access.canUpload) {
+      this.#emptyTitle.textContent = "This room has no table yet";
+      this.#emptyText.textContent = "It shows here as soon as one of the presenters has chosen it. Only presenters upload in this room now.";
     } else {
       this.#emptyTitle.textContent = "This room has no table yet";
       this.#emptyText.textContent = "Drop a TSV, CSV, Excel, OpenDocument or Parquet file anywhere on this page, packed or not. Everyone who has the link sees it at once.";

@@ -97,7 +97,7 @@ export class RoomPage {
     noteVisit(session, this.#access);
     new Presenting(this.#access, session, this.#notices).start();
     const title = new WindowTitle();
-    new Description(session, title).start();
+    new Description(session, this.#access, title).start();
     this.#facts.start();
     this.#report.start();
     this.#versions.start();
