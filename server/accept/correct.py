@@ -9,11 +9,13 @@ stored bytes are cut anew, as an upload that nobody sends.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from msgspec import convert, to_builtins
 from msgspec.structs import asdict, replace
 
-from server.accept.access import NO_KEYS, Guard
+from server.accept.access import NO_KEYS, Guard, Pass
 from server.accept.recount import Recounts
 from server.accept.upload import Recut
 from server.accept.uploads import Uploads
@@ -24,7 +26,7 @@ from server.document.messages import Correct, Document, Page
 from server.document.recount import not_counted
 from server.errors import BadMessage, Conflict, NoDocument
 from server.fanout import changes
-from server.fanout.backend import Backend
+from server.fanout.backend import Backend, Snapshot
 from server.live.reader import Reader
 
 # What presenters do, and whoever brings no key while the room is open.
@@ -68,9 +70,10 @@ class Corrector:
             chosen = (*(report.chosen if report else ()), *given)
             chosen = tuple(dict.fromkeys(chosen))
             if needs_cut(document.dialect, dialect, marks=marks):
-                recut = Recut(dialect, _encoding(document, dialect), chosen)
-                await self._cut_again(room, document, recut, guard)
-                return
+                recut = Recut(document, dialect, _encoding(document, dialect), chosen)
+                if await self._cut_again(room, shown, recut, guard):
+                    return
+                continue
             revised = await self._read_so(room, document, dialect, chosen)
             change = changes.revise(snapshot, to_builtins(revised))
             change["expect"] |= leave.expect
@@ -114,15 +117,36 @@ class Corrector:
             report=report,
         )
 
-    async def _cut_again(self, room: str, document: Document, recut: Recut, guard: Guard) -> None:
+    async def _cut_again(
+        self, room: str, shown: Mapping[str, Any], recut: Recut, guard: Guard
+    ) -> bool:
+        """False if it did not begin, because something else than `shown` is there by now.
+
+        What is cut are the bytes that it has: rows that were added since, or another table, would
+        be gone without anybody having wanted it.
+        """
+        begun = False
+
+        def leave(snapshot: Snapshot) -> Pass:
+            registers = snapshot.registers
+            if not begun and not registers.get("upload") and registers.get("document") != shown:
+                raise Conflict("The table has changed in between; nothing was corrected.")
+            return guard(snapshot)
+
+        document = recut.document
         ingest = self._uploads.open(
-            room, name=document.name, size=document.stored, recut=recut, guard=guard
+            room, name=document.name, size=document.stored, recut=recut, guard=leave
         )
         try:
-            await ingest.begin()
+            try:
+                await ingest.begin()
+            except Conflict:
+                return False
+            begun = True
             async for data in self._reader.source(room, document):
                 await ingest.feed(data)
             await ingest.finish()
+            return True
         finally:
             await asyncio.shield(ingest.abort())
 

@@ -84,8 +84,10 @@ class UploadLimits:
 
 @dataclass(frozen=True, slots=True)
 class Recut:
-    """Stored bytes are cut anew, by a dialect of which a person chose the fields `chosen`."""
+    """The stored bytes of `document` are cut anew, by a dialect of which a person chose the fields
+    `chosen`. What comes of it is the same version of the same file."""
 
+    document: Document
     dialect: Dialect
     encoding: Encoding
     chosen: tuple[str, ...]
@@ -133,6 +135,7 @@ class Ingest:
         self._received = 0
         self._chosen = recut.chosen if recut is not None else ()
         self._kind = "upload" if recut is None else "recut"
+        self._of = recut.document if recut is not None else None
         self._version = 1
         self._versions: list[changes.Register] = []
         self._queue: asyncio.Queue[Sequence[Block] | None] = asyncio.Queue(QUEUE_LENGTH)
@@ -173,7 +176,7 @@ class Ingest:
             begin["fields"]["upload_role"] = leave.upload_role
             begin["expect"] |= leave.expect
             self._upload = msgspec.convert(begin["set"]["upload"], Upload)
-            self._version = changes.next_version(snapshot)
+            self._version = self._of.version if self._of else changes.next_version(snapshot)
             self._versions = changes.versions(snapshot)
             self._begun = True
             try:
@@ -428,6 +431,7 @@ class Ingest:
     def _document(self, *, complete: bool) -> Document:
         dialect = self._intake.dialect
         header = int(dialect.header)
+        of = self._of
         return Document(
             id=self.id,
             version=self._version,
@@ -439,10 +443,10 @@ class Ingest:
             columns=self._intake.columns,
             blocks=self._blocks,
             complete=complete,
-            created=self._backend.now_ms(),
+            created=of.created if of else self._backend.now_ms(),
             dialect=dialect,
-            sheets=self._sheets,
-            sheet=self._sheet if self._sheets is not None else None,
+            sheets=of.sheets if of else self._sheets,
+            sheet=of.sheet if of else self._sheet if self._sheets is not None else None,
             report=msgspec.structs.replace(self._intake.report, chosen=self._chosen),
         )
 

@@ -275,11 +275,14 @@ def _refuse_during_upload(snapshot: Snapshot) -> None:
 
 
 def _newest(documents: Sequence[Register]) -> list[Register]:
-    """The versions that are kept of these; of two with one id the first counts."""
-    by_id: dict[str, Register] = {}
+    """The versions that are kept of these; of two with one number the first counts.
+
+    A document that was cut anew is the version that it was before, with another id.
+    """
+    by_number: dict[int, Register] = {}
     for document in documents:
-        by_id.setdefault(document["id"], document)
-    order = sorted(by_id.values(), key=lambda document: -document["version"])
+        by_number.setdefault(document["version"], document)
+    order = sorted(by_number.values(), key=lambda document: -document["version"])
     return order[:VERSIONS_KEPT]
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.accept.client import ROOM, Node
+from tests.accept.client import ROOM, Node, Wrapped, memory
+from tests.accept.conftest import StartNode
+from tests.accept.test_sheets import workbook
 
 DIALECT = f"/api/rooms/{ROOM}/dialect"
 PRICES = "name,price;unit\n" + "".join(f"item {n},{n};kg\n" for n in range(1, 301))
@@ -110,3 +112,47 @@ async def test_an_encoding_that_is_certain_is_not_corrected(node: Node) -> None:
 
 async def test_an_empty_room_has_nothing_to_correct(node: Node) -> None:
     await node.refusal("PUT", DIALECT, 404, "no_document", json={"delimiter": ";"})
+
+
+QUOTED = "id\tnote\n" + "".join(f'{n}\t"two\nlines"\n' for n in range(1, 2001))
+
+
+async def test_a_new_cut_is_the_same_version_of_the_same_file(any_node: Node) -> None:
+    await any_node.put(b"first\n1\n")
+    second = await any_node.put(QUOTED.encode(), name="notes.tsv")
+    third = await any_node.put(b"third\n1\n")
+    async with any_node.http.put(f"/api/rooms/{ROOM}/version", json={"version": 2}) as answer:
+        assert answer.status == 200
+    for quote, rows in (("", 4000), ('"', 2000), ("", 4000)):
+        told = await correct(any_node, quote=quote)
+        assert (told["version"], told["created"], told["rows"]) == (2, second["created"], rows)
+        versions = (await any_node.registers())["versions"]
+        assert [version["version"] for version in versions] == [3, 2, 1]
+        assert versions[1] == told
+    assert (await any_node.put(b"fourth\n1\n"))["version"] == third["version"] + 1
+
+
+async def test_a_new_cut_of_a_workbook_is_still_one_of_its_sheets(node: Node) -> None:
+    book = workbook(First=[["a", "b"], ['"', "y"]], Second=[["c"]])
+    await node.put(book, name="book.xlsx")
+    told = await correct(node, quote="")
+    assert (told["sheet"], told["sheets"]) == ("First", ["First", "Second"])
+
+
+async def test_rows_that_come_just_before_a_new_cut_are_cut_too(start_node: StartNode) -> None:
+    inner = memory()
+    late = False
+
+    async def append(*given: Any, **change: Any) -> Any:
+        nonlocal late
+        upload = change["set"].get("upload")
+        if upload and upload["kind"] == "recut" and not late:
+            late = True
+            async with node.http.post(f"/api/rooms/{ROOM}/document/rows", data=b"x\ty\n") as told:
+                assert told.status == 200
+        return await inner.append(*given, **change)
+
+    node = await start_node(Wrapped(inner, append=append))
+    await node.put(QUOTED.encode())
+    told = await correct(node, quote="")
+    assert told["rows"] == 4001
