@@ -16,10 +16,12 @@ from aiohttp import web
 import web as browser
 from server.accept.api import ApiDoor
 from server.accept.append import AppendDoor
+from server.accept.chat import ChatDoor
 from server.accept.correct import Corrector
 from server.accept.health import HealthDoor
 from server.accept.metrics import MetricsDoor
 from server.accept.problems import middleware
+from server.accept.prose import message_renderer
 from server.accept.recount import Recounts
 from server.accept.rows import RowsDoor
 from server.accept.site import SiteDoor, set_up_templates
@@ -32,6 +34,7 @@ from server.fanout.memory import MemoryBackend
 from server.live.hub import Hub
 from server.live.keeper import Keeper
 from server.live.reader import Reader
+from server.live.talk import Render
 from server.settings import Settings
 
 BACKEND: Final = web.AppKey("backend", Backend)
@@ -78,6 +81,7 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
         message_limit=settings.page_message_limit,
     )
     keeper = Keeper(backend, settings.room_life)
+    render = message_renderer(WEB_ROOT)
     hub = Hub(
         backend,
         reader,
@@ -85,6 +89,7 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
         capacity=settings.viewers_per_node,
         heartbeat=settings.heartbeat,
         stall_timeout=settings.stall_timeout,
+        render=render,
     )
     app = web.Application(middlewares=[middleware(settings)])
     uploads = Uploads(backend, settings)
@@ -92,7 +97,7 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
     app[UPLOADS] = uploads
     set_up_templates(app, WEB_ROOT)
     app.cleanup_ctx.append(_run_parts)
-    _add_routes(app, backend, keeper, reader, uploads, hub, settings)
+    _add_routes(app, backend, keeper, reader, uploads, hub, render, settings)
     return app
 
 
@@ -116,6 +121,7 @@ def _add_routes(
     reader: Reader,
     uploads: Uploads,
     hub: Hub,
+    render: Render,
     settings: Settings,
 ) -> None:
     node = settings.node
@@ -128,7 +134,8 @@ def _add_routes(
     rows = RowsDoor(rooms, reader, settings, api.get_page)
     appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)
     versions = VersionsDoor(backend)
-    socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node)
+    socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node, render)
+    chat = ChatDoor(backend, keeper, render, settings.trusted_proxies)
     health = HealthDoor(backend, hub)
     app.add_routes(
         [
@@ -150,6 +157,8 @@ def _add_routes(
             web.put("/api/rooms/{uuid}/page", api.put_page),
             web.put("/api/rooms/{uuid}/dialect", api.put_dialect),
             web.get("/api/rooms/{uuid}/rows/{row}/cells/{column}", api.get_cell),
+            web.get("/api/rooms/{uuid}/chat", chat.get),
+            web.post("/api/rooms/{uuid}/chat", chat.post),
             web.get("/healthz", health.alive),
             web.get("/readyz", health.ready),
         ]

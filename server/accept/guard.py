@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -41,6 +42,15 @@ def site_of(request: web.Request, trusted: Sequence[Network]) -> Site:
         host = headers.get("X-Forwarded-Host", request.host).split(",")[0].strip()
         return Site(scheme if scheme in ("http", "https") else request.scheme, host)
     return Site(request.scheme, request.host)
+
+
+def address_of(request: web.Request, trusted: Sequence[Network]) -> str:
+    """Where a request comes from: the last address that no trusted proxy has written of another."""
+    address = request.remote or ""
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+    while trusted and hops and _is_within(address, trusted):
+        address = hops.pop() or address
+    return address
 
 
 def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
@@ -106,3 +116,20 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+
+class Buckets:
+    """A `TokenBucket` for each of those who ask last; whoever was away long begins anew."""
+
+    def __init__(self, rate: float, burst: float, kept: int = 10_000) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._kept = kept
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, who: str) -> bool:
+        bucket = self._buckets.setdefault(who, TokenBucket(self._rate, self._burst))
+        self._buckets.move_to_end(who)
+        if len(self._buckets) > self._kept:
+            self._buckets.popitem(last=False)
+        return bucket.take()

@@ -13,25 +13,32 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from msgspec import UNSET, UnsetType
 
 from server.accept.access import Keyring, Role, keys_of
+from server.accept.chat import BURST, CHARACTERS, RATE, said_before, say
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import TokenBucket, room_of
 from server.accept.holder import Holder
+from server.accept.names import NAME_CHARACTERS, clean_color, clean_name
 from server.accept.sending import Sender
 from server.accept.turn import TURNING, turn_page
 from server.accept.uploads import Uploads
 from server.accept.versions import SHOWING, show_version
 from server.document.messages import (
     CancelUpload,
+    ChatMessage,
     ClientMessage,
     Correct,
     EndUpload,
     Heartbeat,
     Hello,
     Key,
+    Me,
     Peek,
+    Person,
     RoleMessage,
+    Say,
     ServerMessage,
     ShowVersion,
     StartUpload,
@@ -55,6 +62,7 @@ from server.live.frames import encode_frame, pong
 from server.live.hub import Hub
 from server.live.reader import Reader, page_offset
 from server.live.room import LiveRoom
+from server.live.talk import Render
 from server.live.viewer import Viewer
 from server.settings import Settings
 
@@ -77,6 +85,7 @@ class SocketDoor:
         corrector: Corrector,
         settings: Settings,
         node: str,
+        render: Render,
     ) -> None:
         self._hub = hub
         self._backend = backend
@@ -85,6 +94,7 @@ class SocketDoor:
         self._corrector = corrector
         self._settings = settings
         self._node = node
+        self.render = render
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
@@ -156,6 +166,8 @@ class SocketDoor:
                 "cell_bytes": settings.cell_limit,
                 "page_size": settings.page_size,
                 "heartbeat_seconds": int(settings.heartbeat),
+                "chat_characters": CHARACTERS,
+                "name_characters": NAME_CHARACTERS,
             },
         )
 
@@ -183,6 +195,8 @@ class Session:
         rate = door.settings.page_turns_per_second
         self._turns = TokenBucket(rate, 2 * rate)
         self._syncs = TokenBucket(1, 5)
+        self._chats = TokenBucket(RATE, BURST)
+        self._names = TokenBucket(RATE, BURST)
         self._errors = 0
 
     async def run(self) -> None:
@@ -244,15 +258,19 @@ class Session:
         except TablecastError as error:
             await self._refuse(error, getattr(error, "about", None))
             return
-        await self._answer_errors(self._handle(message), str(message.__struct_config__.tag))
+        about = str(message.__struct_config__.tag)
+        id = message.id if isinstance(message, Say) else UNSET
+        await self._answer_errors(self._handle(message), about, id)
 
-    async def _answer_errors(self, job: Coroutine[Any, Any, None], about: str) -> None:
+    async def _answer_errors(
+        self, job: Coroutine[Any, Any, None], about: str, id: str | UnsetType = UNSET
+    ) -> None:
         try:
             await job
         except ConnectionResetError:
             raise
         except TablecastError as error:
-            await self._refuse(error, about)
+            await self._refuse(error, about, id)
         else:
             self._errors = 0
 
@@ -276,6 +294,10 @@ class Session:
                 self._correct(message)
             case Key():
                 await self._take_key(message.key)
+            case Me():
+                self._introduce(message)
+            case Say():
+                await self._say(message)
             case Sync():
                 self._sync(message)
             case Heartbeat():
@@ -307,8 +329,39 @@ class Session:
         assert live is not None
         if not self._syncs.take():
             raise RateLimited("That was too fast: ask again in a second.")
-        if not live.loaded or (message.epoch, message.rev) != (live.epoch, live.rev):
+        outdated = not live.loaded or (message.epoch, message.rev) != (live.epoch, live.rev)
+        if outdated or message.chat_id not in (None, live.last_said):
             live.resend(self._viewer)
+
+    def _introduce(self, message: Me) -> None:
+        if not self._names.take():
+            raise RateLimited("That was too fast: a name cannot change so often.")
+        viewer = self._viewer
+        viewer.color = clean_color(message.color, viewer.color)
+        viewer.name = clean_name(message.name)
+
+    async def _say(self, message: Say) -> None:
+        if not self._chats.take():
+            raise RateLimited(f"That was too fast: at most {RATE:g} messages a second can be said.")
+        live = self._live
+        assert live is not None
+        backend, room = self._door.backend, self._viewer.room
+        known = live.snapshot() if live.loaded else None
+        change = await say(
+            backend, room, id=message.id, body=message.body, person=self._person, known=known
+        )
+        if change.again:
+            said = live.talk.find(message.id)
+            if said is None:
+                said = await said_before(backend, room, change, self._door.render)
+            await self._tell(
+                ChatMessage(epoch=change.epoch, rev=said.rev, whole=False, messages=[said])
+            )
+
+    @property
+    def _person(self) -> Person:
+        viewer = self._viewer
+        return Person(id=viewer.id, name=viewer.name, color=viewer.color)
 
     def _correct(self, message: Correct) -> None:
         """Read the table in another way; a new cut takes its time, so pages turn meanwhile."""
@@ -359,6 +412,8 @@ class Session:
     async def _tell(self, message: ServerMessage) -> None:
         await self._door.hub.tell(self._viewer, encode_frame(encode(message)))
 
-    async def _refuse(self, error: TablecastError, about: str | None) -> None:
+    async def _refuse(
+        self, error: TablecastError, about: str | None, id: str | UnsetType = UNSET
+    ) -> None:
         self._errors += isinstance(error, BadMessage | TooLarge | NoUpload)
-        await self._tell(error_message(error, about))
+        await self._tell(error_message(error, about, id))

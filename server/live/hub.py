@@ -23,6 +23,7 @@ from server.live.frames import FULL_WINDOW, PING, Frame, encode_frame
 from server.live.keeper import Keeper
 from server.live.reader import Reader
 from server.live.room import LiveRoom
+from server.live.talk import Render
 from server.live.viewer import Viewer, prepare_socket
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ class Hub:
         capacity: int,
         heartbeat: float,
         stall_timeout: float,
+        render: Render,
     ) -> None:
+        """Times in seconds. `render` makes the HTML of what is said."""
         self.rooms: dict[str, LiveRoom] = {}
         self.viewers: dict[str, Viewer] = {}
         self.capacity = capacity
@@ -68,6 +71,7 @@ class Hub:
         self._heartbeat = heartbeat
         self._stall_timeout = stall_timeout
         self._keeper = keeper
+        self._render = render
         self._lag: set[Viewer] = set()
         self._leaving: dict[str, asyncio.Future[None]] = {}
         self._degraded = False
@@ -140,7 +144,9 @@ class Hub:
         """Let a viewer that was told `hello` look at its room."""
         live = self.rooms.get(viewer.room)
         if live is None:
-            live = self.rooms[viewer.room] = LiveRoom(viewer.room, self._reader, self._lag)
+            live = self.rooms[viewer.room] = LiveRoom(
+                viewer.room, self._reader, self._lag, self._render
+            )
             live.degraded = self._degraded
             self._backend.follow(viewer.room)
         live.add(viewer)

@@ -32,6 +32,7 @@ from server.errors import Missing, TablecastError
 from server.fanout.backend import Change, Event, Here, Snapshot
 from server.live.frames import EMPTY, FAST_FROM, Frame, encode_frame, join
 from server.live.reader import Reader
+from server.live.talk import Render, Talk
 from server.live.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,9 @@ class LiveRoom:
     `viewers` is in the order in which they are written.
     """
 
-    def __init__(self, uuid: str, reader: Reader, lag: set[Viewer]) -> None:
+    def __init__(self, uuid: str, reader: Reader, lag: set[Viewer], render: Render) -> None:
         self.uuid = uuid
+        self.talk = Talk(render)
         self.viewers: dict[str, Viewer] = {}
         self.loaded = False
         self.epoch = ""
@@ -99,7 +101,7 @@ class LiveRoom:
         self._rendering: Rendering | None = None
         self._page_failures = 0
         self._unreadable = EMPTY  # what was told of a page that cannot be read
-        self._whole_frame: tuple[Shown, int, int, Frame] | None = None
+        self._whole_frame: tuple[Shown, int, Frame, int, Frame] | None = None
 
     # API
 
@@ -114,6 +116,11 @@ class LiveRoom:
     @property
     def upload(self) -> Upload | None:
         return _decoded(self.registers.get("upload"), Upload)
+
+    @property
+    def last_said(self) -> str:
+        """The id of the last message of the chat, "" before there is one."""
+        return self.talk.last.id if self.talk.last is not None else ""
 
     def snapshot(self) -> Snapshot:
         """The room as this node knows it: good for a guarded change, which is checked."""
@@ -131,6 +138,7 @@ class LiveRoom:
             if self.loaded and event.epoch == self.epoch and event.rev == self.rev:
                 return
             self.epoch, self.rev, self.registers = event.epoch, event.rev, registers
+            self.talk.replace(event.chat)
             self.fields = dict(event.fields)
             self.loaded = self._whole = True
         elif self.loaded and self._follows(event):
@@ -157,8 +165,9 @@ class LiveRoom:
             self._catch_up(viewer)
 
     def resend(self, viewer: Viewer) -> None:
-        """Write the whole state and page again, as a viewer asked for with `sync`."""
+        """Write the whole state, page and chat again, as a viewer asked for with `sync`."""
         viewer.behind = True
+        viewer.chat = -1
         self.catch_up(viewer)
 
     def broadcast(self, message: ServerMessage) -> None:
@@ -221,6 +230,8 @@ class LiveRoom:
             self._changed[name] = value
         for name, text in change.fields.items():
             self.fields[name] = text
+        if change.chat is not None:
+            self.talk.add(change.chat)
 
     def _wake(self) -> None:
         self._woken.set()
@@ -370,6 +381,8 @@ class LiveRoom:
                 frames.append(
                     _frame(State(uuid=self.uuid, epoch=epoch, rev=rev, set=dict(changed)))
                 )
+        if base >= 0:
+            frames.append(self.talk.frame(epoch, base, rev))
         if self._here_changed:
             self._here_changed = False
             frames.append(_frame(HereMessage(count=self.here)))
@@ -424,7 +437,7 @@ class LiveRoom:
         page_is_right = shown.page_changed or viewer.page == shown.page
         if viewer.rev == shown.base and page_is_right:
             if shown.delta is EMPTY or self._offer(viewer, shown.delta, now):
-                viewer.rev, viewer.page = shown.rev, shown.page
+                viewer.rev, viewer.page, viewer.chat = shown.rev, shown.page, shown.rev
         elif viewer.rev < shown.rev or not page_is_right:
             self._catch_up(viewer)
 
@@ -436,16 +449,24 @@ class LiveRoom:
         if current and viewer.page == shown.page and not viewer.behind:
             return
         now = asyncio.get_running_loop().time()
-        frame, page = self._whole_state(shown)
+        heard = viewer.chat if viewer.epoch == shown.epoch and viewer.rev <= shown.rev else -1
+        frame, page = self._whole_state(shown, heard)
         if self._offer(viewer, frame, now):
             viewer.behind = False
             viewer.epoch, viewer.rev, viewer.page = shown.epoch, shown.rev, page
+            viewer.chat = shown.rev
 
-    def _whole_state(self, shown: Shown) -> tuple[Frame, int]:
-        """Everything a newcomer needs, built once a flush however many come; and its page."""
+    def _whole_state(self, shown: Shown, heard: int) -> tuple[Frame, int]:
+        """Everything a newcomer needs, built once a flush however many come; and its page.
+
+        `heard`: the revision up to which it knows what was said.
+        """
+        chat = self.talk.frame(shown.epoch, heard, shown.rev)
         cached = self._whole_frame
-        if cached is not None and cached[0] is shown and cached[1] == self.here:
-            return cached[3], cached[2]
+        if cached is not None and (
+            cached[0] is shown and cached[1] == self.here and cached[2] is chat
+        ):
+            return cached[4], cached[3]
         # Changes after `shown` may already stand in the registers; they come again with the next
         # delta, and a register written twice is the same register.
         state = State(
@@ -460,11 +481,12 @@ class LiveRoom:
             _frame(state),
             page_frame,
             self._unreadable,
+            chat,
             # A newcomer is counted before the others have said so.
             _frame(HereMessage(count=max(self.here, len(self.viewers)))),
             _frame(StatusMessage(degraded=self.degraded)),
         )
-        self._whole_frame = (shown, self.here, page, frame)
+        self._whole_frame = (shown, self.here, chat, page, frame)
         return frame, page
 
     def _offer(self, viewer: Viewer, frame: Frame, now: float) -> bool:

@@ -22,7 +22,8 @@ class Viewer:
     """What the hub knows of one connection.
 
     `rev` of `epoch` is the last revision whose registers were written to it, `page` the serial
-    number of the last rendering of the page that was. `behind` means that it must be written a
+    number of the last rendering of the page that was, `chat` the revision up to which it was told
+    what was said (-1: it needs all of that). `behind` means that it must be written a
     whole state, `ended` that it was asked to leave and nothing more may be written. All methods
     return at once, except `tell`, which only the viewer's own reader awaits.
     """
@@ -31,14 +32,18 @@ class Viewer:
         "_drained",
         "_unsent",
         "behind",
+        "chat",
+        "color",
         "deflate",
         "ended",
         "epoch",
         "id",
         "lagging",
+        "name",
         "page",
         "progress_at",
         "rev",
+        "role",
         "room",
         "seen_at",
         "transport",
@@ -54,6 +59,10 @@ class Viewer:
         self.epoch = ""
         self.rev = -1
         self.page = -1
+        self.chat = -1
+        self.name = "Guest"
+        self.color = 0
+        self.role = "guest"
         self.behind = True
         self.lagging = False
         self.ended = False

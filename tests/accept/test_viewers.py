@@ -29,6 +29,8 @@ async def test_hello_comes_first_and_names_the_node_and_the_limits(node: Node) -
         "cell_bytes": 64 << 10,
         "page_size": 100,
         "heartbeat_seconds": 15,
+        "chat_characters": 4000,
+        "name_characters": 40,
     }
 
 

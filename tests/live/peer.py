@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.document.messages import Document
@@ -181,6 +181,11 @@ def split_frames(data: bytes) -> list[tuple[int, bytes]]:
 def make_viewer(peer: Peer, name: str = "v", room: str = "room") -> Viewer:
     now = asyncio.get_running_loop().time()
     return Viewer(name, room, peer, deflate=False, now=now)
+
+
+def render(message: Mapping[str, Any]) -> str:
+    """Stands in for the template of messages."""
+    return f"<div>{message['body']}</div>"
 
 
 def document(id: str = "d1", *, rows: int = 1000, complete: bool = True) -> Message:

@@ -20,7 +20,7 @@ from server.live.hub import Hub, restore_if_ended
 from server.live.keeper import Keeper
 from server.live.room import LiveRoom
 from server.live.viewer import Viewer
-from tests.live.peer import PATIENCE, Pages, Peer, document, page
+from tests.live.peer import PATIENCE, Pages, Peer, document, page, render
 
 ROOM = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -60,6 +60,7 @@ class Node:
             capacity=capacity,
             heartbeat=heartbeat,
             stall_timeout=stall_timeout,
+            render=render,
         )
 
     async def start(self) -> None:

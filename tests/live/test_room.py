@@ -15,7 +15,16 @@ from server.fanout.backend import Change, Here, Snapshot
 from server.live import room as live_room
 from server.live.room import LiveRoom
 from server.live.viewer import Viewer
-from tests.live.peer import PATIENCE, Message, Pages, Peer, document, make_viewer, page
+from tests.live.peer import (
+    PATIENCE,
+    Message,
+    Pages,
+    Peer,
+    document,
+    make_viewer,
+    page,
+    render,
+)
 
 
 class Room:
@@ -24,7 +33,7 @@ class Room:
     def __init__(self) -> None:
         self.pages = Pages()
         self.lag: set[Viewer] = set()
-        self.live = LiveRoom("room", self.pages, self.lag)  # type: ignore[arg-type]
+        self.live = LiveRoom("room", self.pages, self.lag, render)  # type: ignore[arg-type]
         self.rev = 0
 
     def snapshot(self, rev: int = 1, epoch: str = "e", **registers: Any) -> None:

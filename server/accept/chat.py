@@ -1,0 +1,171 @@
+"""Saying something in a room: on a socket, by JSON, and by the form of a page without scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from server.accept.access import speaking
+from server.accept.guard import Buckets, address_of, canonical_uuid, room_of
+from server.accept.names import clean_body, clean_color, clean_name
+from server.accept.upload import IDLE_LIMIT
+from server.document.messages import Person, Said, encode
+from server.errors import BadMessage, BlankMessage, Conflict, RateLimited, Refused, TooLarge
+from server.fanout.backend import Backend, Change, Snapshot
+from server.live.keeper import Keeper
+from server.live.talk import Render, said_of
+from server.settings import Network
+
+CHARACTERS: Final = 4_000
+# Messages a second, and how many may come at once: nobody types faster.
+RATE: Final = 5.0
+BURST: Final = 10.0
+# Bytes of a request: a message of four bytes a character, each of them escaped, and a name.
+BODY_LIMIT: Final = 64 * 1024
+
+
+async def say(
+    backend: Backend,
+    room: str,
+    *,
+    id: str,
+    body: str,
+    person: Person,
+    known: Snapshot | None = None,
+) -> Change:
+    """Say `body` to everyone in `room`; `again` in the change if `id` was said before.
+
+    `known` is what this node has of the room, which saves asking the backend. Raises `BadMessage`,
+    `BlankMessage`, `TooLarge`, `RoomDeleted`, `Conflict`, `Unavailable`.
+    """
+    if canonical_uuid(id) != id:
+        raise BadMessage("The id of a message must be a UUID in lower case, with dashes.")
+    if len(body) > CHARACTERS:
+        raise TooLarge(
+            f"This message has {len(body):,} characters; at most {CHARACTERS:,} are allowed.",
+            what="message",
+            limit=CHARACTERS,
+        )
+    body = clean_body(body)
+    if not body:
+        raise BlankMessage("There is nothing to be seen in this message. Write something.")
+    message = {
+        "id": id,
+        "name": person.name,
+        "color": person.color,
+        "time": backend.now_ms(),
+        "body": body,
+    }
+    if known is not None:
+        with contextlib.suppress(Conflict, Refused):
+            return await _append(backend, room, message, known)
+    return await _append(backend, room, message, await backend.snapshot(room))
+
+
+async def _append(
+    backend: Backend, room: str, message: Mapping[str, Any], snapshot: Snapshot
+) -> Change:
+    leave = speaking(snapshot)
+    return await backend.append(
+        room, chat=message, expect=leave.expect, request=f"chat-{message['id']}"
+    )
+
+
+async def said_before(backend: Backend, room: str, change: Change, render: Render) -> Said:
+    """The message as the others know it, of which `change` says that it was said before."""
+    wanted = (change.chat or {}).get("id")
+    kept = (await backend.snapshot(room)).chat
+    known = next((each for each in kept if each.get("id") == wanted), change.chat or {})
+    return said_of(known, render)
+
+
+class _Words(msgspec.Struct):
+    body: str
+    name: str = ""
+    color: int | None = None
+    id: str | None = None
+
+
+class ChatDoor:
+    """`GET` and `POST /api/rooms/{uuid}/chat`."""
+
+    def __init__(
+        self, backend: Backend, keeper: Keeper, render: Render, trusted: Sequence[Network]
+    ) -> None:
+        """`trusted`: proxies whose word for who asks is taken."""
+        self._backend = backend
+        self._keeper = keeper
+        self._render = render
+        self._trusted = trusted
+        self._buckets = Buckets(RATE, BURST)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """The last messages, the oldest first, as in the message `chat`."""
+        room = room_of(request)
+        snapshot = await self._backend.snapshot(room)
+        await self._keeper.use(room, snapshot.registers)
+        messages = [said_of(message, self._render) for message in snapshot.chat]
+        return _json({"epoch": snapshot.epoch, "rev": snapshot.rev, "messages": messages})
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Say something; a form is answered with the way back to the page."""
+        room = room_of(request)
+        if not self._buckets.take(address_of(request, self._trusted)):
+            raise RateLimited(
+                f"That was too fast: at most {RATE:g} messages a second can be said from here."
+            )
+        is_form = request.content_type == "application/x-www-form-urlencoded"
+        words = await self._words(request, is_form)
+        person = Person(id="", name=clean_name(words.name), color=clean_color(words.color, 0))
+        id = words.id if words.id is not None else str(uuid.uuid4())
+        change = await say(self._backend, room, id=id, body=words.body, person=person)
+        if is_form:
+            raise web.HTTPSeeOther(f"/t/{room}#chat")
+        if change.again:
+            said = await said_before(self._backend, room, change, self._render)
+            return _json(said)
+        return _json(said_of(change.chat or {}, self._render), status=201)
+
+    # Internal
+
+    @staticmethod
+    async def _words(request: web.Request, is_form: bool) -> _Words:
+        limit = BODY_LIMIT
+        body = bytearray()
+        try:
+            async with asyncio.timeout(IDLE_LIMIT):
+                while len(body) <= limit and (data := await request.content.readany()):
+                    body += data
+        except TimeoutError:
+            raise BadMessage("The end of this request did not come.") from None
+        if len(body) > limit:
+            raise TooLarge(
+                f"This request has more than {limit:,} bytes, the most allowed here.",
+                what="message",
+                limit=limit,
+            )
+        if is_form:
+            if body.count(b"&") > 20:
+                raise BadMessage("This form has more fields than it should.")
+            fields = dict(parse_qsl(body.decode("utf-8", "replace")))
+            return _Words(body=fields.get("body", ""), name=fields.get("name", ""))
+        try:
+            return msgspec.json.decode(body, type=_Words)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadMessage(f'Send {{"body": "Hello"}} as JSON: {error}.') from None
+
+
+def _json(value: object, *, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=encode(value),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

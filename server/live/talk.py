@@ -1,0 +1,108 @@
+"""What was said in a room lately: its HTML is made once on this node, its frames once for many.
+
+The tail is bounded by messages and by bytes, so that what a newcomer is sent is bounded too,
+however much is said. Whoever has missed more than the tail holds is told to begin anew with it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from server.document.messages import ChatMessage, Said, encode
+from server.live.frames import EMPTY, Frame, encode_frame
+
+KEPT: Final = 200
+# Bytes of JSON, about what a page may have: a tail of the longest messages would be six times that.
+KEPT_BYTES: Final = 1024 * 1024
+# Frames for those who have missed some; most have missed the same.
+FRAMES: Final = 8
+
+# The HTML of a chat message as it is stored: `id`, `name`, `color`, `time`, `body`.
+Render = Callable[[Mapping[str, Any]], str]
+
+
+class Talk:
+    """The last messages of one room, the oldest first."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+        self._tail: deque[tuple[Said, int]] = deque()
+        self._bytes = 0
+        self._forgotten = 0  # the revision up to which messages may be missing
+        self._frames: OrderedDict[tuple[str, int, int, bool], Frame] = OrderedDict()
+
+    # API
+
+    @property
+    def last(self) -> Said | None:
+        return self._tail[-1][0] if self._tail else None
+
+    def find(self, id: str) -> Said | None:
+        return next((said for said, _ in reversed(self._tail) if said.id == id), None)
+
+    def add(self, message: Mapping[str, Any]) -> None:
+        """Something was said; `message` is as the fan-out tells it."""
+        self._append(said_of(message, self._render))
+
+    def replace(self, messages: Iterable[Mapping[str, Any]]) -> None:
+        """This is all there is; what was rendered before is not rendered again."""
+        known: dict[tuple[Any, ...], Said] = {
+            (said.id, said.rev, said.body): said for said, _ in self._tail
+        }
+        messages = list(messages)
+        self._tail.clear()
+        self._bytes = self._forgotten = 0
+        self._frames.clear()
+        if len(messages) >= KEPT:
+            # There may have been others before these.
+            self._forgotten = int(messages[0].get("rev", 0)) - 1
+        for message in messages:
+            before = known.get((message.get("id"), message.get("rev"), message.get("body")))
+            self._append(said_of(message, self._render) if before is None else before)
+
+    def frame(self, epoch: str, after: int, upto: int, *, whole: bool = False) -> Frame:
+        """What was said after revision `after`, up to `upto`; EMPTY if there is nothing to tell.
+
+        It replaces what the reader has if `whole`, or if the tail does not reach back so far.
+        """
+        whole = whole or after < self._forgotten
+        messages = [
+            said for said, _ in self._tail if said.rev <= upto and (whole or said.rev > after)
+        ]
+        if not messages and not whole:
+            return EMPTY
+        first, last = (messages[0].rev, messages[-1].rev) if messages else (0, 0)
+        key = (epoch, first, last, whole)
+        frame = self._frames.get(key)
+        if frame is None:
+            message = ChatMessage(epoch=epoch, rev=last, whole=whole, messages=messages)
+            frame = self._frames[key] = encode_frame(encode(message))
+            if len(self._frames) > FRAMES:
+                self._frames.popitem(last=False)
+        return frame
+
+    # Internal
+
+    def _append(self, said: Said) -> None:
+        size = len(encode(said))
+        self._tail.append((said, size))
+        self._bytes += size
+        while len(self._tail) > KEPT or (self._bytes > KEPT_BYTES and len(self._tail) > 1):
+            oldest, dropped = self._tail.popleft()
+            self._bytes -= dropped
+            self._forgotten = oldest.rev
+
+
+def said_of(message: Mapping[str, Any], render: Render) -> Said:
+    """A message as viewers are told it; one whose fields are not all there is told all the same."""
+    return Said(
+        id=str(message.get("id", "")),
+        rev=int(message.get("rev", 0)),
+        name=str(message.get("name", "")),
+        color=int(message.get("color", 0)),
+        time=int(message.get("time", 0)),
+        body=str(message.get("body", "")),
+        html=render(message),
+    )
