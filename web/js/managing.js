@@ -126,8 +126,9 @@ export class Management {
     this.#sure.hidden = !sure;
     this.#delete.hidden = sure;
     if (!focus) return;
-    if (sure) need('[data-action="keep-room"]', HTMLElement).focus();
-    else this.#delete.focus();
+    if (!sure) return this.#delete.focus();
+    need('[data-action="keep-room"]', HTMLElement).focus();
+    this.#sure.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {string} link */
