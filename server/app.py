@@ -19,6 +19,7 @@ from server.accept.append import AppendDoor
 from server.accept.chat import ChatDoor
 from server.accept.correct import Corrector
 from server.accept.health import HealthDoor
+from server.accept.keys import KeysDoor
 from server.accept.metrics import MetricsDoor
 from server.accept.problems import middleware
 from server.accept.prose import message_renderer
@@ -126,7 +127,8 @@ def _add_routes(
 ) -> None:
     node = settings.node
     rooms = Rooms(backend, keeper)
-    site = SiteDoor(rooms, reader, uploads, settings, node, WEB_ROOT)
+    keys = KeysDoor(backend, settings)
+    site = SiteDoor(backend, rooms, reader, uploads, settings, node, WEB_ROOT)
     recounts = Recounts(backend, record_limit=settings.record_limit)
     app.on_shutdown.append(lambda _: recounts.close())
     corrector = Corrector(backend, reader, uploads, recounts)
@@ -141,10 +143,18 @@ def _add_routes(
         [
             web.get("/", site.start),
             web.get("/t/{uuid}", site.room),
+            web.post("/rooms", site.make_room),
             web.post("/sample", site.sample),
             web.get("/ws/{uuid}", socket.handle, allow_head=False),
             web.post("/api/rooms", api.create_room),
             web.get("/api/rooms/{uuid}", api.get_room),
+            web.delete("/api/rooms/{uuid}", keys.delete_room),
+            web.put("/api/rooms/{uuid}/mode", keys.put_mode),
+            web.post("/api/rooms/{uuid}/keys", keys.post_keys),
+            web.delete("/api/rooms/{uuid}/keys", keys.delete_keys),
+            web.put("/api/rooms/{uuid}/life", keys.put_life),
+            web.post("/api/rooms/{uuid}/cookie", keys.post_cookie),
+            web.delete("/api/rooms/{uuid}/cookie", keys.delete_cookie),
             web.put("/api/rooms/{uuid}/document", api.put_document),
             web.get("/api/rooms/{uuid}/document", api.get_document),
             web.post("/api/rooms/{uuid}/document/rows", appends.append),

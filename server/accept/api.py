@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import uuid
 from typing import Final
 from urllib.parse import quote
 
@@ -13,8 +12,10 @@ import msgspec
 from aiohttp import web
 
 from server.accept.access import keys_of
+from server.accept.bodies import json_body
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import room_of, site_of
+from server.accept.keys import make_room, set_cookie
 from server.accept.turn import TURNING, turn_page
 from server.accept.upload import IDLE_LIMIT, Ingest
 from server.accept.uploads import Uploads
@@ -27,7 +28,6 @@ from server.errors import (
     NoDocument,
     PageOutOfRange,
     TablecastError,
-    TooLarge,
     UploadLost,
 )
 from server.fanout.backend import Backend
@@ -76,9 +76,14 @@ class ApiDoor:
         self._settings = settings
 
     async def create_room(self, request: web.Request) -> web.StreamResponse:
-        room = str(uuid.uuid4())
-        url = f"{site_of(request, self._settings.trusted_proxies).origin}/t/{room}"
-        return _json({"uuid": room, "url": url}, status=201, headers={"Location": url})
+        """A fresh room and its owner's key, which a browser may have as a cookie too."""
+        made = await make_room(self._backend)
+        url = f"{site_of(request, self._settings.trusted_proxies).origin}/t/{made.room}"
+        answer = {"uuid": made.room, "url": url, "key": made.key}
+        response = _json(answer, status=201, headers={"Location": url})
+        if request.query.get("cookie") == "1":
+            set_cookie(request, response, made, self._settings)
+        return response
 
     async def get_room(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
@@ -158,11 +163,8 @@ class ApiDoor:
 
     async def put_page(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
-        body = await self._body(request)
-        try:
-            turn = msgspec.json.decode(body, type=PageTurn)
-        except msgspec.MsgspecError as error:
-            raise BadMessage(f'Send {{"page_no": 7}} as JSON: {error}.') from None
+        limit = self._settings.message_limit
+        turn = await json_body(request, PageTurn, '{"page_no": 7}', limit)
         known = await self._rooms.view(room)
         guard = keys_of(request, room).changing(TURNING)
         rev = await turn_page(self._backend, room, turn.page_no, known.snapshot, guard)
@@ -171,10 +173,8 @@ class ApiDoor:
     async def put_dialect(self, request: web.Request) -> web.StreamResponse:
         """Correct how the table is read, for everyone; answers when everyone sees it."""
         room = room_of(request)
-        try:
-            wanted = msgspec.json.decode(await self._body(request), type=Correction)
-        except msgspec.MsgspecError as error:
-            raise BadMessage(f'Send {{"delimiter": ";"}} or the like as JSON: {error}.') from None
+        example = '{"delimiter": ";"} or the like'
+        wanted = await json_body(request, Correction, example, self._settings.message_limit)
         guard = keys_of(request, room).changing(CORRECTING)
         await self._corrector.correct(room, Correct(**msgspec.structs.asdict(wanted)), guard)
         return _json(self._document(await self._rooms.view(room)))
@@ -196,24 +196,6 @@ class ApiDoor:
         )
 
     # Internal
-
-    async def _body(self, request: web.Request) -> bytes:
-        """The whole body of a small request, however the network cut it."""
-        limit = self._settings.message_limit
-        body = bytearray()
-        try:
-            async with asyncio.timeout(IDLE_LIMIT):
-                while data := await request.content.readany():
-                    body += data
-                    if len(body) > limit:
-                        raise TooLarge(
-                            f"This request has more than {limit:,} bytes, the most allowed here.",
-                            what="message",
-                            limit=limit,
-                        )
-        except TimeoutError:
-            raise BadMessage("The end of this request did not come.") from None
-        return bytes(body)
 
     @staticmethod
     def _document(room_view: RoomView) -> Document:

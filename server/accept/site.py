@@ -1,11 +1,11 @@
-"""The pages: start, room, and the sample. Everything on them reads without JavaScript."""
+"""The pages: start, room, and what makes a room. Everything on them reads without JavaScript."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +14,15 @@ import jinja2
 from aiohttp import web
 from yarl import URL
 
+from server.accept.access import Role, keys_of
 from server.accept.guard import room_of, site_of
+from server.accept.keys import Made, make_room, set_cookie
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.encodings import CHOICES
 from server.document.messages import Document, PageMessage, State, encode
 from server.errors import Missing, PageOutOfRange, Unavailable
+from server.fanout.backend import Backend
 from server.live.reader import Reader, page_count, page_offset
 from server.settings import Settings
 
@@ -31,10 +34,11 @@ _NUMBER: Final = re.compile(r"[-+−]?(\d{1,3}([,\u202f\u00a0 ]\d{3})+|\d+)?([.,
 
 
 class SiteDoor:
-    """`GET /`, `GET /t/{uuid}`, `POST /sample`."""
+    """`GET /`, `GET /t/{uuid}`, `POST /rooms`, `POST /sample`."""
 
     def __init__(
         self,
+        backend: Backend,
         rooms: Rooms,
         reader: Reader,
         uploads: Uploads,
@@ -42,6 +46,7 @@ class SiteDoor:
         node: str,
         web_root: Path,
     ) -> None:
+        self._backend = backend
         self._rooms = rooms
         self._reader = reader
         self._uploads = uploads
@@ -69,20 +74,25 @@ class SiteDoor:
         except (Unavailable, Missing):
             # The page's script keeps trying; without it the page says what is the matter.
             pass
+        context = self._context(request, room, room_view, page)
+        status = HTTPStatus.GONE if context["deleted"] else HTTPStatus.OK
         return _uncached(
-            aiohttp_jinja2.render_template(
-                "room.html", request, self._context(request, room, room_view, page)
-            )
+            aiohttp_jinja2.render_template("room.html", request, context, status=status)
         )
 
+    async def make_room(self, request: web.Request) -> web.StreamResponse:
+        """A fresh room, whose key only the browser's cookie knows."""
+        raise self._to_room(request, await make_room(self._backend))
+
     async def sample(self, request: web.Request) -> web.StreamResponse:
-        """A new room with the sample in it."""
-        room = str(uuid.uuid4())
+        """A fresh room with the sample in it."""
+        made = await make_room(self._backend)
         data = await asyncio.to_thread(self._sample.read_bytes)
         ingest = self._uploads.open(
-            room,
+            made.room,
             name=SAMPLE_NAME,
             size=len(data),
+            guard=made.keys.changing("send files"),
         )
         try:
             await ingest.begin()
@@ -91,9 +101,14 @@ class SiteDoor:
             await ingest.finish()
         finally:
             await ingest.abort()
-        raise web.HTTPSeeOther(f"/t/{room}")
+        raise self._to_room(request, made)
 
     # Internal
+
+    def _to_room(self, request: web.Request, made: Made) -> web.HTTPSeeOther:
+        answer = web.HTTPSeeOther(f"/t/{made.room}")
+        set_cookie(request, answer, made, self._settings)
+        return answer
 
     async def _page(
         self, request: web.Request, room: str, room_view: RoomView
@@ -118,8 +133,10 @@ class SiteDoor:
         page: PageMessage | None,
     ) -> dict[str, Any]:
         document: Document | None = room_view.document if room_view else None
+        role = Role.GUEST
         boot: dict[str, Any] = {"uuid": room, "state": None}
         if room_view is not None:
+            role = keys_of(request, room).role(room_view.snapshot)
             boot["state"] = State(
                 uuid=room,
                 epoch=room_view.epoch,
@@ -130,6 +147,7 @@ class SiteDoor:
         return {
             "uuid": room,
             "node": self._node,
+            "role": role.value,
             "share_url": f"{site_of(request, self._settings.trusted_proxies).origin}/t/{room}",
             "document": document,
             "page": page,

@@ -11,17 +11,16 @@ import msgspec
 from aiohttp import web
 
 from server.accept.access import NO_KEYS, Guard, keys_of
+from server.accept.bodies import json_body
 from server.accept.guard import room_of
 from server.document.messages import Document, encode
-from server.errors import BadMessage, Conflict, NoDocument
+from server.errors import Conflict, NoDocument
 from server.fanout import changes
 from server.fanout.backend import Backend, Snapshot
 from server.live.hub import restore_if_ended
 
 # Bytes of a request that names a version.
 REQUEST_LIMIT: Final = 1024
-# Seconds that such a request may take to arrive.
-REQUEST_PATIENCE: Final = 10.0
 # Rows that are appended meanwhile make a look outdated, a few times a second at most.
 LOOKS: Final = 10
 # What presenters do, and whoever brings no key while the room is open.
@@ -41,18 +40,8 @@ class VersionsDoor:
 
     async def put_version(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
-        try:
-            async with asyncio.timeout(REQUEST_PATIENCE):
-                body = bytearray()
-                while len(body) <= REQUEST_LIMIT and (data := await request.content.readany()):
-                    body += data
-            version = msgspec.json.decode(
-                bytes(body[: REQUEST_LIMIT + 1]), type=VersionBody
-            ).version
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadMessage(f'Send {{"version": 2}} as JSON: {error}.') from None
-        except (TimeoutError, web.RequestPayloadError):
-            raise BadMessage("The end of this request did not come.") from None
+        body = await json_body(request, VersionBody, '{"version": 2}', REQUEST_LIMIT)
+        version = body.version
         guard = keys_of(request, room).changing(SHOWING)
         rev = await show_version(self._backend, room, version, guard)
         return web.Response(

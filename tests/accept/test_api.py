@@ -325,7 +325,7 @@ async def test_an_address_that_does_not_exist_is_a_problem(node: Node) -> None:
 
 
 async def test_a_method_that_is_not_taken_is_a_problem_that_says_which_are(node: Node) -> None:
-    async with node.http.delete(API) as response:
+    async with node.http.patch(API) as response:
         assert response.status == 405
         assert "GET" in response.headers["Allow"]
         assert (await response.json(content_type=None))["code"] == "method_not_allowed"

@@ -1,0 +1,40 @@
+"""Reading the whole body of a small request, however the network cuts it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from server.accept.upload import IDLE_LIMIT
+from server.errors import BadMessage, TooLarge
+
+T = TypeVar("T")
+
+
+async def small_body(request: web.Request, limit: int) -> bytes:
+    """All of it, at most `limit` bytes. Raises `TooLarge`, and `BadMessage` if it does not end."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(IDLE_LIMIT):
+            while data := await request.content.readany():
+                body += data
+                if len(body) > limit:
+                    raise TooLarge(
+                        f"This request has more than {limit:,} bytes, the most allowed here.",
+                        what="message",
+                        limit=limit,
+                    )
+    except (TimeoutError, web.RequestPayloadError):
+        raise BadMessage("The end of this request did not come.") from None
+    return bytes(body)
+
+
+async def json_body(request: web.Request, kind: type[T], example: str, limit: int) -> T:
+    """The body as JSON of this `kind`; an `example` of it is told to whoever sends another one."""
+    try:
+        return msgspec.json.decode(await small_body(request, limit), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadMessage(f"Send {example} as JSON: {error}.") from None
