@@ -1,5 +1,6 @@
 import { need, takesText } from "./dom.js";
 import { number } from "./format.js";
+import { Strip } from "./strip.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./browse.js").Browse} Browse */
@@ -31,8 +32,8 @@ export class Pager {
   #input = need("#page-input", HTMLInputElement);
   #form = need("#go", HTMLFormElement);
   #count = need("#page-count", HTMLElement);
-  #scrub = need("#scrub", HTMLInputElement);
-  #rows = need("#rows-shown", HTMLElement);
+  /** @type {Strip} */
+  #strip;
   /** @type {number|null} the page that was asked for and is not here yet */
   #wanted = null;
   #unsent = false;
@@ -51,6 +52,7 @@ export class Pager {
   constructor(session, browse, { notices, cellActive }) {
     this.#session = session;
     this.#browse = browse;
+    this.#strip = new Strip(session, browse);
     this.#notices = notices;
     this.#cellActive = cellActive;
   }
@@ -75,8 +77,10 @@ export class Pager {
     this.#input.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.#input.blur();
     });
-    this.#scrub.addEventListener("input", () => this.#preview());
-    this.#scrub.addEventListener("change", () => this.turn(this.#scrub.valueAsNumber));
+    this.#strip.start(
+      (pageNo) => this.turn(pageNo),
+      (pageNo) => (this.#input.value = number(pageNo)),
+    );
     document.addEventListener("keydown", (event) => this.#key(event));
     this.#browse.on("page", () => this.#arrived());
     this.#browse.on("change", () => this.#show());
@@ -156,7 +160,7 @@ export class Pager {
     const target = event.target;
     if (!(target instanceof Element)) return false;
     if (target.closest("#reader, [popover], .grip")) return true;
-    if (target === this.#scrub) return event.key.startsWith("Arrow");
+    if (target.id === "scrub") return event.key.startsWith("Arrow");
     const pageKey = event.key === "PageUp" || event.key === "PageDown";
     return !pageKey && target.id === "table" && this.#cellActive();
   }
@@ -175,11 +179,6 @@ export class Pager {
     this.turn(pageNo);
     this.#input.value = String(pageNo);
     this.#input.select();
-  }
-
-  #preview() {
-    this.#input.value = number(this.#scrub.valueAsNumber);
-    this.#paintScrub();
   }
 
   /** Send the newest wish, at a pace that the server takes. */
@@ -240,20 +239,8 @@ export class Pager {
     this.#bar.style.setProperty("--digits", String(number(pages).length));
     this.#bar.classList.toggle("long", pages >= 10_000);
     this.#count.textContent = `of ${number(pages)}`;
-    this.#scrub.max = String(pages);
-    this.#scrub.disabled = pages < 2;
-    if (document.activeElement !== this.#scrub || this.#wanted === null) this.#scrub.value = String(shown);
-    this.#scrub.setAttribute("aria-valuetext", `Page ${number(shown)} of ${number(pages)}`);
-    this.#paintScrub();
-    const last = page ? page.first_row + page.data.length - 1 : 0;
-    this.#rows.textContent = page?.data.length ? `Rows ${number(page.first_row)}–${number(last)}` : "";
+    this.#strip.show(shown, pages, this.#wanted === null);
     for (const link of this.#links()) this.#enable(link, shown, pages);
-  }
-
-  #paintScrub() {
-    const { max, valueAsNumber } = this.#scrub;
-    const part = Number(max) > 1 ? (valueAsNumber - 1) / (Number(max) - 1) : 0;
-    this.#scrub.style.setProperty("--done", `${(100 * part).toFixed(2)}%`);
   }
 
   /**

@@ -1,6 +1,7 @@
 import { asTsv, copyText } from "./clipboard.js";
 import { need } from "./dom.js";
 import { counted, number } from "./format.js";
+import { refTo } from "./refs.js";
 import { Selection } from "./selection.js";
 
 /** @typedef {import("./table.js").TableView} TableView */
@@ -14,6 +15,8 @@ export class Picker {
   #view;
   /** @type {(place: Place) => void} */
   #read;
+  /** @type {(place: Place|null) => void} */
+  #point;
   /** @type {(text: string) => void} */
   #announce;
   /** @type {import("./notices.js").Notices} */
@@ -21,6 +24,7 @@ export class Picker {
   #selection = new Selection();
   #line = need("#selection", HTMLElement);
   #text = need("#selection-text", HTMLElement);
+  #linkButton = need('[data-action="copy-row-link"]', HTMLElement);
   #readButton = need('[data-action="read"]', HTMLElement);
   #quoteButton = need('[data-action="quote"]', HTMLElement);
 
@@ -28,12 +32,14 @@ export class Picker {
    * @param {TableView} view
    * @param {object} options
    * @param {(place: Place) => void} options.read
+   * @param {(place: Place|null) => void} options.point  the viewer picked a cell, or let go
    * @param {(text: string) => void} options.announce
    * @param {import("./notices.js").Notices} options.notices
    */
-  constructor(view, { read, announce, notices }) {
+  constructor(view, { read, point, announce, notices }) {
     this.#view = view;
     this.#read = read;
+    this.#point = point;
     this.#announce = announce;
     this.#notices = notices;
   }
@@ -65,6 +71,7 @@ export class Picker {
     table.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("copy", (event) => this.#copied(event));
     need('[data-action="copy-cells"]', HTMLElement).addEventListener("click", () => void this.#copy());
+    this.#linkButton.addEventListener("click", () => void this.#copyLink());
     this.#readButton.addEventListener("click", () => this.#readActive());
   }
 
@@ -105,6 +112,7 @@ export class Picker {
     if (active?.row === place.row && active.column === place.column) return;
     this.#selection.extend(place);
     this.#show();
+    this.#point(this.#selection.active);
     this.#scrollNear(event);
   }
 
@@ -157,6 +165,7 @@ export class Picker {
     else this.#selection.pick(place);
     this.#view.element.focus({ preventScroll: true });
     this.#show();
+    this.#point(this.#selection.active);
     return true;
   }
 
@@ -196,6 +205,7 @@ export class Picker {
     }
     event.preventDefault();
     this.#show();
+    this.#point(this.#selection.active);
     if (this.#selection.active) {
       this.#view.reveal(this.#selection.active);
       this.#view.mark(this.#selection);
@@ -212,6 +222,7 @@ export class Picker {
     const box = this.#view.element.parentElement?.getBoundingClientRect();
     this.#selection.pick(box ? this.#view.placeAt(box.left, box.top) : { row: 1, column: 0 });
     this.#show();
+    this.#point(this.#selection.active);
   }
 
   /**
@@ -259,6 +270,19 @@ export class Picker {
     else this.#notices.say("The browser did not allow access to the clipboard. Select the cells and press Ctrl+C.", { tone: "warn" });
   }
 
+  /** The link that opens this table at the picked row or cell. */
+  async #copyLink() {
+    const place = this.quotable;
+    if (!place) return;
+    const room = need('[data-action="share"]', HTMLElement).dataset.url ?? location.href;
+    const url = new URL(`#${refTo(place.row, place.column)}`, room).href;
+    const what = `Link to ${place.column === null ? "" : "a cell of "}row ${number(place.row)}`;
+    if (await copyText(url)) {
+      this.#text.textContent = "Link copied";
+      this.#announce(`${what} copied`);
+    } else this.#notices.say(`The link could not be put on the clipboard. Here it is: ${url}`, { tone: "warn" });
+  }
+
   /** @param {{records: string[][], cut: number}} picked */
   #confirm({ records, cut }) {
     const cells = counted(records.length * records[0].length, "cell");
@@ -273,6 +297,7 @@ export class Picker {
     const { range, active } = this.#selection;
     this.#line.hidden = !range;
     this.#quoteButton.hidden = this.quotable === null;
+    this.#linkButton.hidden = this.quotable === null;
     if (!range || !active) return;
     const rows = range.bottom - range.top + 1;
     const columns = range.right - range.left + 1;
@@ -281,7 +306,8 @@ export class Picker {
     const row = active.row === 0 ? "Header" : `Row ${number(this.#view.rowNumber(active.row))}`;
     const whole = range.top === 0 && rows > 1;
     const size = `${counted(whole ? rows - 1 : rows, "row")} × ${counted(columns, "column")}${whole ? ", with header" : ""}`;
-    this.#text.textContent = single ? `${row} · ${header.slice(0, 60)}` : size;
+    const wholeRow = rows === 1 && this.quotable?.column === null;
+    this.#text.textContent = single ? `${row} · ${header.slice(0, 60)}` : wholeRow ? row : size;
     this.#readButton.hidden = !single || !(this.#view.clipped(active) || this.#view.cutSize(active.row, active.column));
   }
 }

@@ -4,11 +4,13 @@ import { Description } from "./describe.js";
 import { need } from "./dom.js";
 import { Download } from "./download.js";
 import { Facts } from "./facts.js";
+import { Following } from "./following.js";
 import { number } from "./format.js";
 import { Meeting } from "./meeting.js";
 import { Notices } from "./notices.js";
 import { Pager } from "./pager.js";
 import { Picker } from "./picker.js";
+import { Pointing } from "./pointing.js";
 import { Presenting } from "./presenting.js";
 import { Progress } from "./progress.js";
 import { Reader } from "./reader.js";
@@ -16,10 +18,12 @@ import { noteVisit } from "./recent.js";
 import { Report } from "./report.js";
 import { Resizer } from "./resizer.js";
 import { Sharing } from "./sharing.js";
+import { Shortcuts } from "./shortcuts.js";
 import { Status } from "./status.js";
 import { TableView } from "./table.js";
 import { ThemeSwitch } from "./theme-switch.js";
 import { WindowTitle } from "./title.js";
+import { Turned } from "./turned.js";
 import { Uploads } from "./uploads.js";
 import { Versions } from "./versions.js";
 
@@ -50,6 +54,10 @@ export class RoomPage {
   #picker;
   /** @type {Pager} */
   #pager;
+  /** @type {Turned} */
+  #turned;
+  /** @type {Pointing} */
+  #pointing;
   /** @type {Facts} */
   #facts;
   /** @type {Report} */
@@ -71,10 +79,14 @@ export class RoomPage {
     this.#access = access;
     this.#browse = new Browse(session, access, this.#notices);
     this.#view = new TableView(session.uuid);
+    const announce = /** @param {string} text */ (text) => this.#announce(text);
+    this.#turned = new Turned(session, access, this.#browse);
+    this.#pointing = new Pointing(session, { access, browse: this.#browse, view: this.#view, announce });
     this.#reader = new Reader(session.uuid, this.#view, this.#notices);
     this.#picker = new Picker(this.#view, {
       read: (place) => this.#reader.open(place),
-      announce: (text) => this.#announce(text),
+      point: (place) => this.#pointing.point(place),
+      announce,
       notices: this.#notices,
     });
     this.#pager = new Pager(session, this.#browse, { notices: this.#notices, cellActive: () => this.#picker.active !== null });
@@ -113,8 +125,12 @@ export class RoomPage {
       if (!kept) this.#notices.over("page");
       this.#showPage(!kept, kept);
     });
-    this.#browse.on("target", ({ row, column }) => this.#view.point(row, column));
     this.#pager.start();
+    this.#turned.start();
+    this.#pointing.start();
+    const following = new Following(session, { access: this.#access, browse: this.#browse, announce: (text) => this.#announce(text) });
+    following.start();
+    new Shortcuts(() => following.toggle()).start();
     session.on("registers", ({ before, now }) => this.#changed(before, now));
     session.on("error", (error) => this.#refused(error));
     need('[data-action="upload"]', HTMLElement).addEventListener("click", () => this.#closeMenu());
@@ -160,7 +176,8 @@ export class RoomPage {
     this.#caption.textContent = `${registers.document?.name ?? ""}, ${where}`;
     // Rows that are added to a page are not told again and again.
     const told = `${known.document} ${known.page_no}`;
-    if (aloud && told !== this.#told) this.#announce(where);
+    const who = this.#browse.browsing ? "" : this.#turned.other;
+    if (aloud && told !== this.#told) this.#announce(who ? `${who} turned to ${where}` : where);
     this.#told = told;
   }
 

@@ -1,5 +1,7 @@
+import { bodyRow, fillGap, headRow, rowGap } from "./cells.js";
 import { Columns } from "./columns.js";
 import { make, need } from "./dom.js";
+import { Emitter } from "./emitter.js";
 import { number, numericColumns } from "./format.js";
 
 /** @typedef {import("./types.js").PageMessage} PageMessage */
@@ -11,19 +13,19 @@ import { number, numericColumns } from "./format.js";
 const CELLS_AT_ONCE = 12_000;
 const COLUMNS_AHEAD_PX = 600;
 const ROWS_AHEAD = 14;
-/** No column is so wide that more characters of a cell could be seen. */
-const CHARACTERS_SHOWN = 1_000;
 
 /** Shows one page at a time, by text nodes only: whatever a file holds stays text. */
 export class TableView {
+  /** @type {Emitter<{rendered: null}>} after rows have come into the document or left it */
+  #events = new Emitter();
   /** @type {string} */
   #room;
   #scroller = need("#scroller", HTMLElement);
   #table = need("#table", HTMLTableElement);
   #head = need("thead", HTMLTableSectionElement, this.#table);
   #body = need("tbody", HTMLTableSectionElement, this.#table);
-  #above = gap();
-  #below = gap();
+  #above = rowGap();
+  #below = rowGap();
   #cols = make("colgroup");
   #noRows = need("#no-rows", HTMLElement);
   /** @type {PageMessage|null} */
@@ -54,6 +56,9 @@ export class TableView {
   }
 
   // API
+
+  /** @type {Emitter<{rendered: null}>["on"]} */
+  on = (name, listener) => this.#events.on(name, listener);
 
   /** @type {HTMLTableElement} */
   get element() {
@@ -157,7 +162,7 @@ export class TableView {
    * @param {Place} place
    */
   clipped(place) {
-    const cell = this.#cell(place);
+    const cell = this.cellAt(place);
     const box = cell instanceof HTMLTableCellElement ? (cell.querySelector(".head") ?? cell) : null;
     if (!box) return false;
     return box.scrollWidth > box.clientWidth || /[\n\r]/.test(this.text(place.row, place.column));
@@ -196,16 +201,18 @@ export class TableView {
   }
 
   /**
-   * Scroll a cell into the window, clear of the header and the row numbers.
+   * Scroll a cell into the window, clear of the header and the row numbers; with column -1, its row.
    * @param {Place} place
    */
   reveal({ row, column }) {
     const scroller = this.#scroller;
-    const left = this.#columns.left(column);
-    const right = left + this.#columns.width(column);
-    const wide = scroller.clientWidth - this.#numberWidth;
-    if (left < scroller.scrollLeft) scroller.scrollLeft = left;
-    else if (right > scroller.scrollLeft + wide) scroller.scrollLeft = Math.min(left, right - wide);
+    if (column >= 0) {
+      const left = this.#columns.left(column);
+      const right = left + this.#columns.width(column);
+      const wide = scroller.clientWidth - this.#numberWidth;
+      if (left < scroller.scrollLeft) scroller.scrollLeft = left;
+      else if (right > scroller.scrollLeft + wide) scroller.scrollLeft = Math.min(left, right - wide);
+    }
     if (row > 0) {
       const top = (row - 1) * this.#rowHeight;
       const high = scroller.clientHeight - this.#head.offsetHeight;
@@ -216,14 +223,25 @@ export class TableView {
   }
 
   /**
-   * Scroll a row or cell of this page into view and mark it for a moment.
+   * The element of a row, while it has one.
    * @param {number} rowNumber  from 1 in the document; 0 is the header
-   * @param {number|null} column  from 1
+   * @returns {HTMLTableRowElement|null}
    */
-  point(rowNumber, column) {
-    if (!this.#page) return;
-    const row = rowNumber === 0 ? 0 : rowNumber - this.#page.first_row + 1;
-    this.reveal({ row, column: Math.min(this.#columns.count, column ?? 1) - 1 });
+  rowOf(rowNumber) {
+    if (!this.#page) return null;
+    return (rowNumber === 0 ? this.#head.rows[0] : this.#rows.get(rowNumber - this.#page.first_row)) ?? null;
+  }
+
+  /**
+   * The element of a cell, while it has one.
+   * @param {Place} place
+   * @returns {Element|null}
+   */
+  cellAt({ row, column }) {
+    const { left, right } = this.#window;
+    if (column < left || column >= right) return null;
+    const record = row === 0 ? this.#head.rows[0] : this.#rows.get(row - 1);
+    return record?.cells[column - left + this.#lead()] ?? null;
   }
 
   /**
@@ -245,13 +263,13 @@ export class TableView {
     for (let row = range.top; row <= range.bottom; row += 1) {
       if (row > 0 && (row - 1 < top || row - 1 >= bottom)) continue;
       for (let column = Math.max(left, range.left); column <= Math.min(range.right, right - 1); column += 1) {
-        const cell = this.#cell({ row, column });
+        const cell = this.cellAt({ row, column });
         if (!cell) continue;
         cell.setAttribute("aria-selected", "true");
         this.#marked.push(cell);
       }
     }
-    const cell = this.#cell(active);
+    const cell = this.cellAt(active);
     if (cell) {
       cell.classList.add("active");
       cell.id = `cell-${active.row}-${active.column}`;
@@ -265,7 +283,7 @@ export class TableView {
    * @param {number} column
    */
   grip(column) {
-    const grip = this.#cell({ row: 0, column })?.querySelector(".grip");
+    const grip = this.cellAt({ row: 0, column })?.querySelector(".grip");
     return grip instanceof HTMLElement ? grip : null;
   }
 
@@ -286,17 +304,6 @@ export class TableView {
   /** Children before the first column's cell: the row number, and a gap for columns left of the window. */
   #lead() {
     return this.#window.left > 0 ? 2 : 1;
-  }
-
-  /**
-   * @param {Place} place
-   * @returns {Element|null}
-   */
-  #cell({ row, column }) {
-    const { left, right } = this.#window;
-    if (column < left || column >= right) return null;
-    const record = row === 0 ? this.#head.rows[0] : this.#rows.get(row - 1);
-    return record?.cells[column - left + this.#lead()] ?? null;
   }
 
   /**
@@ -332,50 +339,19 @@ export class TableView {
     }
     this.#window = wanted;
     if (columnsMoved) {
-      this.#renderHead(this.#page);
+      this.#head.replaceChildren(headRow(this.#page, this.#sight()));
       this.#sizeColumns();
       this.#rows.clear();
     }
     this.#renderRows(this.#page);
     if (this.#selection) this.mark(this.#selection);
+    this.#events.emit("rendered", null);
   }
 
-  /** @param {PageMessage} page */
-  #renderHead(page) {
+  /** @returns {import("./cells.js").Sight} */
+  #sight() {
     const { left, right } = this.#window;
-    const row = make("tr");
-    const corner = make("th", { scope: "col", class: "corner" }, make("abbr", { title: "Row number" }, "#"));
-    row.append(corner);
-    if (left > 0) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
-    for (let column = left; column < right; column += 1) row.append(this.#headCell(page, column));
-    if (right < this.#columns.count) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
-    this.#head.replaceChildren(row);
-  }
-
-  /**
-   * @param {PageMessage} page
-   * @param {number} column
-   */
-  #headCell(page, column) {
-    const name = page.header[column] ?? "";
-    const cell = make("th", { scope: "col", "data-column": String(column) });
-    const shown = make("span", { class: "head", "data-number": number(column + 1) }, shorten(name));
-    if (this.#numeric[column]) cell.classList.add("number");
-    if (!name) {
-      cell.classList.add("unnamed");
-      cell.setAttribute("aria-label", `Column ${column + 1}, without a name`);
-    }
-    cell.setAttribute("aria-colindex", String(column + 2));
-    cell.title = `${shorten(name) || `Column ${column + 1}`}\nDrag its right edge to change the width; double-click the edge to fit`;
-    const grip = make("span", {
-      class: "grip",
-      role: "separator",
-      tabindex: "-1",
-      "aria-orientation": "vertical",
-      "aria-label": `Width of column ${shorten(name) || column + 1}`,
-    });
-    cell.append(shown, grip);
-    return cell;
+    return { room: this.#room, left, right, count: this.#columns.count, numeric: this.#numeric, cuts: this.#cuts };
   }
 
   /** @param {PageMessage} page */
@@ -390,6 +366,7 @@ export class TableView {
     /** @type {Element|null} */
     let next = this.#body.firstElementChild;
     const batch = document.createDocumentFragment();
+    const sight = this.#sight();
     for (let index = top; index < bottom; index += 1) {
       const there = this.#rows.get(index);
       if (there) {
@@ -397,7 +374,7 @@ export class TableView {
         next = there.nextElementSibling;
         continue;
       }
-      const row = this.#row(page, index);
+      const row = bodyRow(page, index, sight);
       this.#rows.set(index, row);
       batch.append(row);
     }
@@ -406,45 +383,8 @@ export class TableView {
       this.#rowHeight = anyRow(this.#rows)?.getBoundingClientRect().height || this.#rowHeight;
       this.#measured = this.#rows.size > 0;
     }
-    if (fill(this.#above, top * this.#rowHeight)) this.#body.before(this.#above);
-    if (fill(this.#below, (page.data.length - bottom) * this.#rowHeight)) this.#body.after(this.#below);
-  }
-
-  /**
-   * @param {PageMessage} page
-   * @param {number} index
-   */
-  #row(page, index) {
-    const { left, right } = this.#window;
-    const record = page.data[index];
-    const rowNumber = page.first_row + index;
-    const row = document.createElement("tr");
-    row.dataset.index = String(index);
-    row.setAttribute("aria-rowindex", String(rowNumber + 1));
-    if (index % 2) row.className = "odd";
-    row.append(make("th", { scope: "row", "data-row": String(rowNumber) }, number(rowNumber)));
-    if (left > 0) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
-    const windowed = left > 0 || right < this.#columns.count;
-    for (let column = left; column < right; column += 1) {
-      const cell = document.createElement("td");
-      cell.textContent = shorten(record[column] ?? "");
-      if (this.#numeric[column]) cell.className = "number";
-      if (windowed) cell.setAttribute("aria-colindex", String(column + 2));
-      if (this.#cuts.size && this.#cuts.has(`${rowNumber}:${column}`)) cell.append(this.#wholeLink(page, rowNumber, column));
-      row.append(cell);
-    }
-    if (right < this.#columns.count) row.append(make("td", { class: "gap", "aria-hidden": "true" }));
-    return row;
-  }
-
-  /**
-   * @param {PageMessage} page
-   * @param {number} row
-   * @param {number} column
-   */
-  #wholeLink(page, row, column) {
-    const href = `/api/rooms/${this.#room}/rows/${row}/cells/${column}?document=${encodeURIComponent(page.document)}`;
-    return make("a", { class: "whole", "data-action": "whole", href, tabindex: "-1" }, "read whole");
+    if (fillGap(this.#above, top * this.#rowHeight)) this.#body.before(this.#above);
+    if (fillGap(this.#below, (page.data.length - bottom) * this.#rowHeight)) this.#body.after(this.#below);
   }
 
   #sizeColumns() {
@@ -460,28 +400,8 @@ export class TableView {
     // The nameless last column takes what is left over.
     cols[widths.length].style.width = "auto";
     this.#table.style.width = `${this.#numberWidth + this.#columns.total}px`;
+    this.#table.style.setProperty("--seen", `${this.#scroller.clientWidth}px`);
   }
-}
-
-/** @param {string} text */
-function shorten(text) {
-  return text.length > CHARACTERS_SHOWN ? `${text.slice(0, CHARACTERS_SHOWN)}…` : text;
-}
-
-/** Rows that are not in the document, as one empty row of their height. */
-function gap() {
-  return make("tbody", { "aria-hidden": "true" }, make("tr", { class: "gap" }, make("td")));
-}
-
-/**
- * @param {HTMLTableSectionElement} body
- * @param {number} height px
- * @returns {boolean} whether the gap has to be in the document
- */
-function fill(body, height) {
-  body.rows[0].cells[0].style.height = `${height}px`;
-  if (height <= 0) body.remove();
-  return height > 0;
 }
 
 /** @param {Map<number, HTMLTableRowElement>} rows */
