@@ -1,4 +1,5 @@
 import { need } from "./dom.js";
+import { takeKeyFromAddress } from "./keys.js";
 
 /** @typedef {import("./access.js").Access} Access */
 /** @typedef {import("./types.js").Person} Person */
@@ -41,6 +42,11 @@ export class Presenting {
     this.#access.on("lost", (why) => this.#notices.say(LOST[why], { tone: "warn", about: "key" }));
     this.#session.on("message", (message) => {
       if (message.type === "here") this.#meet(message.people ?? []);
+    });
+    // A link that grants something, opened where its room is open already, loads nothing anew.
+    addEventListener("hashchange", () => {
+      const key = takeKeyFromAddress();
+      if (key) this.#access.offer(key);
     });
     this.#told = this.#access.obstacle;
     this.#show();
