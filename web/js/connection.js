@@ -67,7 +67,7 @@ export class Connection {
     return this.#write(JSON.stringify(message));
   }
 
-  /** @param {ArrayBuffer} bytes */
+  /** @param {Uint8Array<ArrayBuffer>} bytes */
   sendBytes(bytes) {
     return this.#write(bytes);
   }
@@ -157,7 +157,7 @@ export class Connection {
     if (this.#phase === "live" && Date.now() - this.#heardAt > SILENCE_MS) this.#lost();
   }
 
-  /** @param {string|ArrayBuffer} data */
+  /** @param {string|Uint8Array<ArrayBuffer>} data */
   #write(data) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(data);

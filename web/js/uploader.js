@@ -1,3 +1,5 @@
+import { Slices } from "./slices.js";
+
 /** @typedef {import("./types.js").AckMessage} AckMessage */
 /** @typedef {import("./types.js").ErrorMessage} ErrorMessage */
 /** @typedef {import("./types.js").Limits} Limits */
@@ -218,24 +220,26 @@ export class Uploader {
     const { size } = this.#file;
     const run = this.#run;
     const goesOn = () => this.#active && run === this.#run;
+    const slices = new Slices(this.#file, this.#sent, this.#limits.chunk_bytes);
     while (goesOn() && this.#sent < size) {
       const end = Math.min(size, this.#sent + this.#limits.chunk_bytes);
-      const chunk = await this.#read(this.#sent, end);
+      const chunk = await this.#read(slices, end - this.#sent);
       while (goesOn() && end - this.#received > this.#limits.window_bytes) await this.#news();
-      if (!goesOn() || !chunk) return;
-      if (!this.#link.sendBytes(chunk)) return this.interrupted();
-      this.#sent = end;
+      if (!goesOn() || !chunk) break;
+      if (this.#link.sendBytes(chunk)) this.#sent = end;
+      else this.interrupted();
     }
+    slices.close();
     if (goesOn()) this.#link.send({ type: "upload_end" });
   }
 
   /**
-   * @param {number} start
-   * @param {number} end
+   * @param {Slices} slices
+   * @param {number} length
    */
-  async #read(start, end) {
+  async #read(slices, length) {
     try {
-      return await this.#file.slice(start, end).arrayBuffer();
+      return await slices.next(length);
     } catch {
       if (this.#active) this.#link.send({ type: "upload_cancel" });
       const message = `“${this.#file.name}” could not be read any more: was it moved or changed?`;
