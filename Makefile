@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --custom-compile-command 'make lock'
-# Which tests, and how: make test T=tests/live ARGS="-x -k late"
+# Which tests, and how: make test T=tests/live ARGS="-x -k late". Of the bench, which subjects.
 T ?=
 ARGS ?= -q
 
@@ -51,9 +51,9 @@ format: $(MADE_TEST) ## let ruff format the Python and repair what it safely can
 servers:
 	@tools/need $(SERVERS) $(BROWSER)
 
-bench: $(MADE_TEST) ## measure, against naive peers in the same run
-	@tools/need $(SERVERS)
-	@$(BIN)/python -m bench
+bench: $(MADE_TEST) ## measure, against naive peers in the same run (T=big: a 1 GB file, in a browser too)
+	@tools/need $(SERVERS) $(BROWSER)
+	@$(BIN)/python -m bench $(T)
 
 compose: ## build the containers and serve on http://localhost:8080 through Nginx (needs Docker)
 	docker compose up --build

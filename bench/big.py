@@ -122,7 +122,7 @@ def _first_pages(file: Path, name: str, count: int) -> Iterator[Figure]:
     for who, ms in (("the sender", sender_ms), ("another viewer", viewer_ms)):
         what = f"{name}: first page at {who}"
         yield alone(f"{what}, median of {count}", median(ms), "{:.0f} ms", FIRST_PAGE_LIMIT)
-        yield spread(f"{what}, fastest and slowest", ms, "{:.0f}")
+        yield spread(f"{what}, range of {count}", ms, "{:.0f}")
 
 
 def _growth(server: Server, before: int) -> float:

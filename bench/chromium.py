@@ -115,7 +115,7 @@ class Chromium:
         return window
 
     def memory(self) -> int:
-        """Bytes of all of the browser's processes; what several share is counted once (PSS)."""
+        """Bytes that all of the browser's processes hold; what several share is counted once."""
         processes = self.call("SystemInfo.getProcessInfo")["processInfo"]
         return sum(proportional(process["id"]) for process in processes)
 
@@ -176,9 +176,14 @@ class Window:
 
 
 def proportional(pid: int) -> int:
-    """Bytes of a process, with its share of what it shares with others; 0 if it has ended."""
+    """Bytes of a process, with its share of what it shares with others; 0 if it has ended.
+
+    Pages of programs and libraries are left out: they are the disk's, and would seem to shrink as
+    soon as another browser is started on this machine.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    kinds = ("Pss_Anon:", "Pss_Shmem:")
+    return sum(int(line.split()[1]) for line in lines if line.startswith(kinds)) * 1024

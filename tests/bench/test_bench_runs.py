@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.chromium import find_chromium
 from tests.redis_server import find_redis_server
 
 ROOT = Path(__file__).parents[2]
@@ -20,8 +21,19 @@ FIGURES = (
     "ingest: peak growth of the node",
     "cutter: plain TSV",
     "cutter: quoted TSV",
+    "cutter: CSV, 40 % of cells quoted",
+    "cutter: CSV, all cells quoted",
     "page turn",
     "latency: node to node",
+)
+
+# These have limits, and no peer.
+BIG_FIGURES = (
+    "8 MB by PUT: growth of the node",
+    "8 MB by Chromium: growth of the node",
+    "8 MB by Chromium: growth of the browser",
+    "8 MB: first page at the sender",
+    "8 MB: first page at another viewer",
 )
 
 
@@ -46,6 +58,25 @@ def test_a_quick_bench_prints_every_figure() -> None:
             ours, peer = (cell.strip() for cell in line.split("|")[2:4])
             assert ours, line
             assert peer, line
+
+
+@pytest.mark.browser
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.timeout(100)
+def test_a_quick_bench_of_large_files_prints_every_figure() -> None:
+    if find_redis_server() is None or find_chromium() is None:
+        pytest.skip("redis-server or chromium is not installed; `make test` installs them")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "big"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    for figure in BIG_FIGURES:
+        assert f"\n| {figure}" in done.stdout, f"no line tells {figure!r}:\n{done.stdout}"
 
 
 def test_an_unknown_subject_is_refused_by_name() -> None:
