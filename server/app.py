@@ -30,7 +30,7 @@ from server.accept.socket import SocketDoor
 from server.accept.uploads import Uploads
 from server.accept.versions import VersionsDoor
 from server.accept.view import Rooms
-from server.fanout.backend import Backend
+from server.fanout.backend import Backend, Event
 from server.fanout.memory import MemoryBackend
 from server.live.hub import Hub
 from server.live.keeper import Keeper
@@ -102,9 +102,24 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
     return app
 
 
+class Told:
+    """Those whom the fan-out tells of changes."""
+
+    def __init__(self, hub: Hub, uploads: Uploads) -> None:
+        self._hub = hub
+        self._uploads = uploads
+
+    def changed(self, room: str, event: Event) -> None:
+        self._hub.changed(room, event)
+        self._uploads.changed(room, event)
+
+    def degraded(self, degraded: bool) -> None:
+        self._hub.degraded(degraded)
+
+
 async def _run_parts(app: web.Application) -> AsyncIterator[None]:
     backend, hub = app[BACKEND], app[HUB]
-    await backend.start(hub)
+    await backend.start(Told(hub, app[UPLOADS]))
     hub.start()
     try:
         yield

@@ -19,7 +19,7 @@
     |   |-- NoSheet          a workbook without the sheet that was asked for
     |   `-- TooLarge         over a limit, which it names
     |-- Busy                 the request is fine; later it may work
-    |   |-- UploadInProgress, UploadLost, RateLimited, Full, Draining
+    |   |-- UploadInProgress, UploadLost, UploadReplaced, RateLimited, Full, Draining
     |   `-- Conflict         the room changed in between; look again
     |-- Unavailable          the backend cannot be reached
     |-- StorageFull          the backend has no room for more bytes
@@ -174,6 +174,13 @@ class UploadInProgress(Busy):
 
 class UploadLost(Busy):
     code = "upload_lost"
+
+
+class UploadReplaced(Busy):
+    """Somebody wanted it so; sent again, it would replace theirs."""
+
+    code = "upload_replaced"
+    retry = False
 
 
 class RateLimited(Busy):

@@ -306,9 +306,17 @@ class Settings:
     )
     upload_lease: float = _time(
         30,
-        "When the node of an upload is silent for this long, the previous document comes back.",
+        "A node that is silent for this long has lost its uploads: they are paused, or given up if "
+        "they cannot go on.",
         low=0.2,
         high=HOUR,
+    )
+    upload_pause: float = _time(
+        120,
+        "An upload whose sender is gone waits this long for it to go on; then the previous "
+        "document comes back. 0: it is given up at once.",
+        low=0,
+        high=10 * MINUTE,
     )
     audit_interval: float = _time(
         5, "How often a node compares its rooms with Redis.", low=0.05, high=10 * MINUTE

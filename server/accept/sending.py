@@ -1,5 +1,8 @@
 """The upload of one viewer: what its socket's messages about sending a file do.
 
+A viewer who vanishes in the middle has not given its upload up: with the token from its first `ack`
+it goes on over another connection, on any node.
+
 One connection sends one file at a time. Each chunk is answered, by an `ack` or by an error; what is
 still on its way after an error is passed over in silence.
 """
@@ -11,11 +14,21 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from server.accept.access import Guard
+from msgspec import UNSET
+
+from server.accept.access import Guard, new_key
 from server.accept.upload import SENDING, Ingest
 from server.accept.uploads import Uploads
-from server.document.messages import Ack, ServerMessage, StartUpload
-from server.errors import BadMessage, NoUpload, TablecastError, TooLarge, UploadInProgress
+from server.document.messages import Ack, Person, ServerMessage, StartUpload
+from server.errors import (
+    BadMessage,
+    NoUpload,
+    TablecastError,
+    TooLarge,
+    UploadInProgress,
+    UploadLost,
+    UploadReplaced,
+)
 
 # Seconds in which the uploader's own next message meets the error of an upload that failed.
 FAILURE_GRACE: Final = 1.0
@@ -25,7 +38,8 @@ class Sender:
     """Whoever calls it answers its errors, as being about an upload.
 
     `tell` sends a message, `refuse` an error that comes by itself; both raise ConnectionResetError
-    when the viewer is gone. `chunk_limit` in bytes.
+    when the viewer is gone. `catch_up` returns when the viewer knows the room as it is now, so that
+    it can tell why its upload is over. `chunk_limit` in bytes. `by`: who sends, for the others.
     """
 
     def __init__(
@@ -36,6 +50,7 @@ class Sender:
         chunk_limit: int,
         tell: Callable[[ServerMessage], Awaitable[None]],
         refuse: Callable[[TablecastError], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[None]],
         guard: Guard = SENDING,
     ) -> None:
         self._uploads = uploads
@@ -43,8 +58,11 @@ class Sender:
         self._chunk_limit = chunk_limit
         self._tell = tell
         self._refuse = refuse
+        self._catch_up = catch_up
+        self.by: Person | None = None
         self._guard = guard
         self._ingest: Ingest | None = None
+        self._is_lasting = False  # the viewer was told how to go on with it
         self._failed: asyncio.Task[None] | None = None
         # What is left of an upload that was refused or has failed may still be on its way.
         self._leftovers = False
@@ -64,17 +82,25 @@ class Sender:
             name=message.name,
             size=message.size,
             sheet=message.sheet,
+            by=self.by,
+            token=message.resume or new_key(),
+            resume=message.resume is not None,
+            replace=message.replace,
             failed=lambda error: self._upload_failed(ingest, error),
             guard=self._guard,
         )
         self._ingest = ingest
+        # What is to go on stays as it was if it does not now.
+        self._is_lasting = message.resume is not None
         try:
             await ingest.begin()
-        except TablecastError:
-            await self._give_up()
+        except TablecastError as error:
+            await self._leave()
+            await self._explain(error)
             raise
         self._leftovers = False
-        await self._ack()
+        self._is_lasting = True
+        await self._ack(first=True)
 
     async def chunk(self, chunk: bytes) -> None:
         ingest = self._ingest
@@ -82,6 +108,8 @@ class Sender:
             if not self._leftovers:
                 self._leftovers = True
                 raise NoUpload("A chunk came, but no upload is open. Send `upload` first.")
+            return
+        if ingest.is_paused:
             return
         limit = self._chunk_limit
         try:
@@ -92,33 +120,31 @@ class Sender:
                     limit=limit,
                 )
             await ingest.feed(chunk)
-        except TablecastError:
-            await self._give_up()
-            raise
+        except TablecastError as error:
+            await self._fail(ingest, error)
         await self._ack()
 
     async def end(self) -> None:
         ingest = self._open_upload()
-        if ingest is None:
+        if ingest is None or ingest.is_paused:
             return
         try:
             await ingest.finish()
-        except TablecastError:
-            await self._give_up()
-            raise
-        self._ingest = None
-        await self._ack(ingest, done=True)
+        except TablecastError as error:
+            await self._fail(ingest, error)
+        else:
+            self._ingest = None
+            await self._ack(ingest, done=True)
 
     async def cancel(self) -> None:
         if self._open_upload() is not None:
             await self._give_up()
 
     async def close(self) -> None:
-        """The viewer is gone: an upload without its uploader is given up."""
+        """The viewer is gone: its upload waits for it, if it knows how to go on."""
         if self._failed is not None:
             self._failed.cancel()
-        if self._ingest is not None:
-            await asyncio.shield(self._ingest.abort())
+        await asyncio.shield(self._leave())
 
     # Internal
 
@@ -128,6 +154,27 @@ class Sender:
             raise NoUpload("No upload is open on this connection.")
         self._leftovers = False
         return self._ingest
+
+    async def _leave(self) -> None:
+        if self._is_lasting and self._ingest is not None:
+            # Until the next one is opened its messages are about this one, which goes on elsewhere.
+            self._leftovers = True
+            ingest, self._ingest = self._ingest, None
+            await ingest.pause()
+        else:
+            await self._give_up()
+
+    async def _fail(self, ingest: Ingest, error: TablecastError) -> None:
+        """Raise what is wrong, unless it is only that the upload goes on elsewhere."""
+        if not ingest.is_paused:
+            await self._give_up()
+            await self._explain(error)
+            raise error
+
+    async def _explain(self, error: TablecastError) -> None:
+        """What the room shows must not be older than the word that the upload is over."""
+        if isinstance(error, UploadLost | UploadReplaced):
+            await self._catch_up()
 
     async def _give_up(self) -> None:
         ingest, self._ingest = self._ingest, None
@@ -147,11 +194,20 @@ class Sender:
         if self._ingest is ingest:
             with contextlib.suppress(ConnectionResetError):
                 await self._give_up()
+                await self._explain(error)
                 await self._refuse(error)
 
-    async def _ack(self, ingest: Ingest | None = None, *, done: bool = False) -> None:
+    async def _ack(
+        self, ingest: Ingest | None = None, *, first: bool = False, done: bool = False
+    ) -> None:
         ingest = ingest or self._ingest
-        if ingest is not None:
+        if ingest is not None and not ingest.is_paused:
             await self._tell(
-                Ack(upload=ingest.id, received=ingest.received, stored=ingest.stored, done=done)
+                Ack(
+                    upload=ingest.id,
+                    received=ingest.received,
+                    stored=ingest.stored,
+                    done=done,
+                    token=ingest.token if first and ingest.survives else UNSET,
+                )
             )

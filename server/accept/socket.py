@@ -54,6 +54,7 @@ from server.errors import (
     RateLimited,
     TablecastError,
     TooLarge,
+    Unavailable,
     UploadInProgress,
 )
 from server.fanout.backend import Backend, Snapshot
@@ -71,6 +72,8 @@ log = logging.getLogger(__name__)
 # Errors a viewer may cause in a row without anything sensible between them. A program that sends
 # nothing else is not a viewer.
 ERRORS_IN_A_ROW: Final = 100
+# Seconds that an answer waits for the state that explains it.
+CATCH_UP_PATIENCE: Final = 2.0
 
 
 class SocketDoor:
@@ -189,6 +192,7 @@ class Session:
             chunk_limit=door.settings.chunk_limit,
             tell=self._tell,
             refuse=lambda error: self._refuse(error, "upload"),
+            catch_up=self._catch_up,
             guard=self._holder.changing("send files"),
         )
         self._correction: asyncio.Task[None] | None = None
@@ -378,6 +382,17 @@ class Session:
                 await self._refuse(error, "dialect")
             except Exception:
                 log.exception("room %s: a correction failed", self._viewer.room)
+
+    async def _catch_up(self) -> None:
+        """Wait until this viewer was told the room as it is now; not for long."""
+        viewer = self._viewer
+        with contextlib.suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(CATCH_UP_PATIENCE):
+                now = await self._door.backend.snapshot(viewer.room)
+                while True:
+                    if viewer.rev >= now.rev and viewer.epoch in ("", now.epoch):
+                        return
+                    await asyncio.sleep(0.02)
 
     # Keys
 

@@ -4,8 +4,12 @@
 
 The queue is what bounds memory: `feed` waits while it is full, and whoever feeds stops reading from
 the network. The room learns of the document as soon as its first block is stored, and of progress
-at most four times a second. Whatever goes wrong, `abort` brings back what the upload replaced; if
-this node dies, any other does so when the lease has ended.
+at most four times a second. Whatever goes wrong, `abort` brings back what the upload replaced.
+
+An upload with a token can be left and gone on with: at the end of the last block of which the room
+knows, if the stored bytes are the file's own, else from its beginning, while everyone still sees
+how far it was. `pause` leaves it so; where a node dies, the others pause it when its lease has
+ended, and give it up when nobody comes back.
 """
 
 from __future__ import annotations
@@ -14,37 +18,31 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import re
-import secrets
-import time
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 
 from server.accept.access import NO_KEYS, Guard
+from server.accept.place import Place, Times, Wanted, persistently
 from server.accept.spool import Spool
-from server.document.blocks import BLOCK_SIZE, Block
+from server.document.blocks import BLOCK_SIZE, Block, CutSoFar
 from server.document.dialect import TSV, Dialect
 from server.document.encodings import Encoding
 from server.document.intake import Intake, SheetFile
-from server.document.messages import Document, Upload
+from server.document.messages import Document, Person
 from server.errors import (
-    Conflict,
+    Draining,
     EmptyDocument,
-    StorageFull,
     TablecastError,
     Unavailable,
     UploadLost,
 )
-from server.fanout import changes
 from server.fanout.backend import Backend, StoredBlock
 from server.fanout.tasks import end
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +52,12 @@ QUEUE_LENGTH: Final = 4
 BATCH_SIZE: Final = 1024 * 1024
 # Seconds between two progress changes of a room.
 PROGRESS_INTERVAL: Final = 0.25
-# Seconds that a store is tried again for while the backend cannot be reached: less than the lease.
-STORE_PATIENCE: Final = 20.0
 # Seconds without a byte from the uploader before the upload is given up.
 IDLE_LIMIT: Final = 60.0
 # A replaced document stays readable this long, for pages that are being rendered right now.
 DROP_AFTER: Final = 60.0
 ABORT_PATIENCE: Final = 5.0
+PAUSE_PATIENCE: Final = 5.0
 NAME_LIMIT: Final = 255
 # Who brings no key.
 SENDING: Final = NO_KEYS.changing("send files")
@@ -71,13 +68,14 @@ _TURNS_DIRECTION: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Bytes, but for `page_size` (rows) and `lease` (seconds)."""
+    """Bytes, but for `page_size` (rows), `lease` and `pause` (seconds)."""
 
     document: int
     record: int
     columns: int
     page_size: int
     lease: float
+    pause: float
     # A conversion of a spreadsheet may take a GiB, so few run at once on a node.
     conversions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
@@ -93,11 +91,19 @@ class Recut:
     chosen: tuple[str, ...]
 
 
+class Batch(NamedTuple):
+    """Consecutive blocks, and what is known of the document up to the last of them."""
+
+    blocks: Sequence[Block]
+    so_far: CutSoFar
+
+
 class Ingest:
-    """One upload into one room. Use it as: begin, feed..., finish; or abort at any time.
+    """One upload into one room. Use it as: begin, feed..., finish; or abort or pause at any time.
 
     `failed` is called (once, from the loop) with the error when the upload ends by itself between
     two calls; the next call raises the same error. `ended` is called once, however it ends.
+    `token`: it can be paused, and `resume`: it goes on with the one that has this token.
     """
 
     def __init__(
@@ -110,41 +116,55 @@ class Ingest:
         limits: UploadLimits,
         recut: Recut | None = None,
         sheet: str | None = None,
+        by: Person | None = None,
+        token: str = "",
+        resume: bool = False,
+        replace: bool = False,
         failed: Callable[[TablecastError], None] | None = None,
         ended: Callable[[Ingest], None] | None = None,
         guard: Guard = SENDING,
     ) -> None:
-        self.id = secrets.token_hex(12)
-        self.stored = 0
+        self.room = room
+        self.token = token
+        self.is_paused = False
         self._backend = backend
-        self._room = room
         self._limits = limits
-        self._lease_ms = int(limits.lease * 1000)
+        self._name = clean_name(name)
+        self._size = size
+        self._place = Place(
+            backend,
+            room,
+            Wanted(
+                self._name,
+                size,
+                kind="upload" if recut is None else "recut",
+                by=by,
+                token=token,
+                resume=resume,
+                replace=replace,
+            ),
+            Times(lease=int(limits.lease * 1000), pause=int(limits.pause * 1000)),
+            page_size=limits.page_size,
+            guard=guard,
+        )
+        self.survives = bool(token) and limits.pause > 0
         self._failed = failed
         self._ended = ended
-        self._guard = guard
         self._intake = self._new_intake(
-            clean_name(name),
-            recut.dialect if recut is not None else None,
-            recut.encoding if recut is not None else None,
+            dialect=recut.dialect if recut is not None else None,
+            encoding=recut.encoding if recut is not None else None,
         )
-        self._upload = Upload(id=self.id, name=clean_name(name), size=size, received=0, lease=0)
         self._sheet = sheet
         self._sheets: list[str] | None = None
         self._spool: Spool | None = None
         self._received = 0
         self._chosen = recut.chosen if recut is not None else ()
-        self._kind = "upload" if recut is None else "recut"
+        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue(QUEUE_LENGTH)
         self._of = recut.document if recut is not None else None
-        self._version = 1
-        self._versions: list[changes.Register] = []
-        self._queue: asyncio.Queue[Sequence[Block] | None] = asyncio.Queue(QUEUE_LENGTH)
         self._task: asyncio.Task[None] | None = None
         self._error: TablecastError | None = None
-        self._begun = False
-        self._announced = False
-        self._blocks = 0
-        self._records = 0
+        self._so_far = self._intake.so_far  # what is stored
+        self._known = 0  # bytes that the room was told to be stored
         self._told_at = 0.0
         self._fed_at = 0.0
         self._over = False
@@ -152,42 +172,37 @@ class Ingest:
     # API
 
     @property
+    def id(self) -> str:
+        """Known for certain once it has begun."""
+        return self._place.upload.id
+
+    @property
+    def owner(self) -> str:
+        """What the room's plain field `upload_owner` is while this upload runs here."""
+        return self._place.owner
+
+    @property
     def received(self) -> int:
+        """Bytes of the file that came; after a resume, from where it goes on."""
         return self._received
+
+    @property
+    def stored(self) -> int:
+        return self._so_far.stored
 
     async def begin(self) -> None:
         """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`, and
-        what the guard says.
+        what the guard says; a resume `UploadLost`, `UploadReplaced`, `BadMessage`.
 
-        Call `abort` even if this fails: nobody knows whether the place was taken then.
+        Call `abort` (of a resume: `pause`) even if this fails: nobody knows whether the place was
+        taken then.
         """
-        for last in (False, False, True):
-            snapshot = await self._backend.snapshot(self._room)
-            leave = self._guard(snapshot)
-            begin = changes.begin_upload(
-                snapshot,
-                id=self.id,
-                name=self._upload.name,
-                size=self._upload.size,
-                now_ms=self._backend.now_ms(),
-                lease_ms=self._lease_ms,
-            )
-            begin["set"]["upload"]["kind"] = self._kind
-            begin["fields"]["upload_role"] = leave.upload_role
-            begin["expect"] |= leave.expect
-            self._upload = msgspec.convert(begin["set"]["upload"], Upload)
-            self._version = self._of.version if self._of else changes.next_version(snapshot)
-            self._versions = changes.versions(snapshot)
-            self._begun = True
-            try:
-                await self._backend.append(self._room, **begin)
-                break
-            except Conflict:
-                self._begun = False
-                # Someone changed the room since the snapshot; if it was another upload, the second
-                # look says so by its name.
-                if last:
-                    raise
+        await self._place.take()
+        shown = self._place.shown
+        if shown is not None:
+            self._known = shown.stored
+            if self._place.is_plain and await self._is_there(shown):
+                self._go_on(shown)
         self._fed_at = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._store(), name=f"upload {self.id}")
 
@@ -233,40 +248,100 @@ class Ingest:
 
     async def abort(self) -> None:
         """Give the upload up and bring back what it replaced. Idempotent, bounded in time."""
-        if self._over:
+        if self._over and not self.is_paused:
             return
         self._end()
-        if not self._begun:
+        self.is_paused = False
+        if not self._place.held:
             return
         if self._task is not None:
             await end([self._task])
         try:
             async with asyncio.timeout(ABORT_PATIENCE):
-                # On a conflict another node has restored the room already.
-                with contextlib.suppress(Conflict):
-                    await self._backend.append(
-                        self._room,
-                        **changes.abort(
-                            msgspec.to_builtins(self._upload), announced=self._announced
-                        ),
-                    )
-                await self._backend.drop(self._room, self.id, after=DROP_AFTER)
+                # If the place is another's by now, so are the blocks.
+                if await self._place.give_up():
+                    await self._backend.drop(self.room, self.id, after=DROP_AFTER)
         except (Unavailable, TimeoutError):
-            log.warning("room %s: upload %s ends with its lease", self._room, self.id)
+            log.warning("room %s: upload %s ends with its lease", self.room, self.id)
+
+    async def pause(self) -> None:
+        """Leave the upload for whoever has its token; what is queued is stored. Bounded in time.
+
+        One without a token is given up.
+        """
+        if self._over:
+            return
+        if not self.survives or self._error is not None:
+            await self.abort()
+            return
+        self.is_paused = True
+        self._end()
+        if not self._place.held:
+            return
+        try:
+            async with asyncio.timeout(PAUSE_PATIENCE):
+                if self._task is not None:
+                    await self._queue.put(None)
+                    await asyncio.wait([self._task])
+                if self._error is not None:
+                    raise self._error
+                await self._place.pause(self._told_document(), self._received)
+        except TimeoutError:
+            log.warning("room %s: upload %s is paused with its lease", self.room, self.id)
+        except TablecastError as error:
+            log.info("room %s: upload %s is not paused: %s", self.room, self.id, error)
+        finally:
+            if self._task is not None:
+                await end([self._task])
+
+    async def look(self) -> None:
+        """Fail if the place in the room is held no longer, as a change seems to say."""
+        if self._task is None or self._over:
+            return
+        with contextlib.suppress(Unavailable):
+            lost = await self._place.look()
+            if lost is not None:
+                self.fail(lost)
 
     # Internal
 
-    def _new_intake(self, name: str, dialect: Dialect | None, encoding: Encoding | None) -> Intake:
+    def _new_intake(
+        self,
+        *,
+        dialect: Dialect | None = None,
+        encoding: Encoding | None = None,
+        so_far: CutSoFar | None = None,
+    ) -> Intake:
         limits = self._limits
         return Intake(
-            name=name,
+            name=self._name,
             dialect=dialect,
             encoding=encoding,
             block_size=min(BLOCK_SIZE, limits.record),
             record_limit=limits.record,
             document_limit=limits.document,
             column_limit=limits.columns,
+            so_far=so_far,
         )
+
+    async def _is_there(self, shown: Document) -> bool:
+        """Whether all that was told to be stored is; a storage that restarted may have lost it."""
+        blocks, entries = await persistently(lambda: self._backend.extent(self.room, self.id))
+        return min(blocks, entries) >= shown.blocks > 0
+
+    def _go_on(self, shown: Document) -> None:
+        """Take what follows as the rest of the file."""
+        assert shown.report is not None
+        self._so_far = CutSoFar(
+            stored=shown.stored,
+            records=shown.records,
+            blocks=shown.blocks,
+            columns=shown.columns,
+            dialect=shown.dialect,
+            report=shown.report,
+        )
+        self._intake = self._new_intake(so_far=self._so_far)
+        self._received = shown.stored
 
     def _end(self) -> None:
         self._over = True
@@ -278,14 +353,16 @@ class Ingest:
     def _check(self) -> None:
         if self._error is not None:
             raise self._error
+        if self.is_paused:
+            raise Draining("This upload goes on elsewhere.")
         if self._over:
             raise UploadLost("This upload has ended. Start it again.")
 
     def _check_size(self) -> None:
-        size = self._upload.size
+        size = self._size
         if size is not None and self.received != size:
             raise UploadLost(
-                f"{self.received:,} bytes of {self._upload.name} came instead of {size:,}: it was "
+                f"{self.received:,} bytes of {self._name} came instead of {size:,}: it was "
                 "changed while it was read, or cut off. The table before it is back; send it again."
             )
 
@@ -293,10 +370,10 @@ class Ingest:
         """Do the intake's steps in a thread, and queue the blocks of each before the next."""
         more = True
         while more:
-            blocks, more = await asyncio.to_thread(_some, steps)
+            batch, more = await asyncio.to_thread(_some, self._intake, steps)
             self._fed_at = asyncio.get_running_loop().time()
-            if blocks:
-                await self._put(blocks)
+            if batch.blocks:
+                await self._put(batch)
 
     async def _begin_spool(self, sheet: SheetFile) -> None:
         self._spool = Spool(sheet.kind)
@@ -309,16 +386,16 @@ class Ingest:
             self._fed_at = math.inf
             opened = await asyncio.to_thread(spool.tables, self._sheet)
             pieces, self._sheet, self._sheets = opened
-            self._intake = self._new_intake(self._upload.name, TSV, Encoding(name="utf-8"))
+            self._intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                 await self._take(self._intake.feed(piece))
                 self._fed_at = math.inf
             await self._take(self._intake.finish())
 
-    async def _put(self, blocks: Sequence[Block] | None) -> None:
+    async def _put(self, batch: Batch | None) -> None:
         """Queue blocks for the store; raises the store's error instead of waiting for ever."""
         assert self._task is not None
-        put = asyncio.ensure_future(self._queue.put(blocks))
+        put = asyncio.ensure_future(self._queue.put(batch))
         try:
             await asyncio.wait([put, self._task], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -332,7 +409,7 @@ class Ingest:
         except TablecastError as error:
             self._fail(error)
         except Exception:
-            log.exception("room %s: upload %s failed", self._room, self.id)
+            log.exception("room %s: upload %s failed", self.room, self.id)
             self._fail(UploadLost("The upload failed inside the server. Start it again."))
 
     def _fail(self, error: TablecastError) -> None:
@@ -346,152 +423,98 @@ class Ingest:
         while True:
             try:
                 async with asyncio.timeout(renew_after):
-                    blocks = await self._queue.get()
+                    batch = await self._queue.get()
             except TimeoutError:
                 if loop.time() - self._fed_at > IDLE_LIMIT:
                     raise UploadLost(
-                        f"No byte of {self._upload.name} came for {IDLE_LIMIT:.0f} seconds, so the "
+                        f"No byte of {self._name} came for {IDLE_LIMIT:.0f} seconds, so the "
                         "upload was given up. The table before it is back; start it again."
                     ) from None
                 await self._tell()
                 continue
-            if blocks is None:
+            if batch is None:
                 return
-            await self._persistently(
-                lambda blocks=blocks: self._backend.put_blocks(  # type: ignore[misc]
-                    self._room,
-                    self.id,
-                    [StoredBlock(block.number, block.data, block.entry) for block in blocks],
-                )
-            )
-            last = blocks[-1]
-            self._blocks = last.number + 1
-            self._records = last.first_record + last.records
-            self.stored = last.first_byte + last.size
-            if not self._announced or loop.time() - self._told_at >= PROGRESS_INTERVAL:
+            await self._put_blocks(batch.blocks)
+            self._so_far = batch.so_far
+            if not self._place.announced or loop.time() - self._told_at >= PROGRESS_INTERVAL:
                 await self._tell()
+
+    async def _put_blocks(self, blocks: Sequence[Block]) -> None:
+        stored = [StoredBlock(block.number, block.data, block.entry) for block in blocks]
+        await persistently(lambda: self._backend.put_blocks(self.room, self.id, stored))
 
     async def _tell(self) -> None:
         """Tell the room how far the upload is, and renew its lease."""
         self._told_at = asyncio.get_running_loop().time()
-        upload = msgspec.to_builtins(self._upload)
-        document = msgspec.to_builtins(self._document(complete=False)) if self._blocks else None
-        now_ms = self._backend.now_ms()
-        if document is not None and not self._announced:
-            self._announced = True
-            change = changes.announce(
-                upload,
-                document,
-                page_size=self._limits.page_size,
-                received=self.received,
-                now_ms=now_ms,
-                lease_ms=self._lease_ms,
-            )
-        else:
-            change = changes.progress(
-                upload, document, received=self.received, now_ms=now_ms, lease_ms=self._lease_ms
-            )
-        await self._append(change)
-        self._upload = msgspec.convert(change["set"]["upload"], Upload)
+        document = self._told_document()
+        await self._place.tell(document, self._received, is_plain=self._intake.is_plain)
+
+    def _told_document(self) -> Document | None:
+        """What the room is to know of the document; None while it knows of more already."""
+        if not self._so_far.blocks or self._so_far.stored < self._known:
+            return None
+        return self._document(self._so_far, size=self._size_ahead())
 
     async def _complete(self) -> Document:
-        if not self._records:
+        so_far = self._intake.so_far
+        if not so_far.records:
             raise EmptyDocument("There is nothing in this file.")
-        blocks, entries = await self._persistently(
-            lambda: self._backend.extent(self._room, self.id)
-        )
-        if blocks != self._blocks or entries != self._blocks:
+        blocks, entries = await persistently(lambda: self._backend.extent(self.room, self.id))
+        if blocks != so_far.blocks or entries != so_far.blocks:
             raise UploadLost(
                 "The storage lost a part of this upload (it may have restarted). "
                 "The table before it is back; start it again."
             )
-        document = self._document(complete=True)
-        await self._persistently(lambda: self._backend.keep(self._room, [self.id]))
-        change = changes.complete(
-            msgspec.to_builtins(self._upload),
-            msgspec.to_builtins(document),
-            page_size=self._limits.page_size,
-            announced=self._announced,
-            versions=self._versions,
-        )
-        await self._append(change)
+        document = self._document(so_far, size=so_far.stored, complete=True)
+        await persistently(lambda: self._backend.keep(self.room, [self.id]))
+        fallen = await self._place.complete(document)
         self._end()
-        for old in changes.fallen(self._versions, change):
+        for old in fallen:
             try:
-                await self._backend.drop(self._room, old, after=DROP_AFTER)
+                await self._backend.drop(self.room, old, after=DROP_AFTER)
             except TablecastError as error:
-                log.info("room %s: old document %s stays: %s", self._room, old, error)
+                log.info("room %s: old document %s stays: %s", self.room, old, error)
         return document
 
     def _size_ahead(self) -> int | None:
         """Bytes that the table will have, where the file's own size tells."""
-        as_it_came = self._intake.unpacked == self.received and self._spool is None
-        return self._upload.size if as_it_came else None
+        return self._size if self._intake.is_plain and self._spool is None else None
 
-    def _document(self, *, complete: bool) -> Document:
-        dialect = self._intake.dialect
-        header = int(dialect.header)
-        of = self._of
+    def _document(self, so_far: CutSoFar, *, size: int | None, complete: bool = False) -> Document:
+        dialect, of = so_far.dialect, self._of
         return Document(
             id=self.id,
-            version=self._version,
+            version=of.version if of else self._place.version,
             name=clean_name(self._intake.name),
-            size=self.stored if complete else self._size_ahead(),
-            stored=self.stored,
-            records=self._records,
-            rows=max(0, self._records - header),
-            columns=self._intake.columns,
-            blocks=self._blocks,
+            size=size,
+            stored=so_far.stored,
+            records=so_far.records,
+            rows=max(0, so_far.records - int(dialect.header)),
+            columns=so_far.columns,
+            blocks=so_far.blocks,
             complete=complete,
             created=of.created if of else self._backend.now_ms(),
             dialect=dialect,
             sheets=of.sheets if of else self._sheets,
             sheet=of.sheet if of else self._sheet if self._sheets is not None else None,
-            report=msgspec.structs.replace(self._intake.report, chosen=self._chosen),
+            report=msgspec.structs.replace(so_far.report, chosen=self._chosen),
+            by=of.by if of else self._place.upload.by,
         )
 
-    async def _append(self, change: changes.Arguments) -> None:
-        # One request id for all tries: a lost reply must not apply a change twice.
-        request = secrets.token_hex(8)
-        try:
-            await self._persistently(
-                lambda: self._backend.append(self._room, request=request, **change)
-            )
-        except Conflict:
-            # Whoever may send no more is told that.
-            self._guard(await self._backend.snapshot(self._room))
-            raise UploadLost(
-                "This upload was given up in between. The table before it is back; start it again."
-            ) from None
 
-    @staticmethod
-    async def _persistently(call: Callable[[], Awaitable[T]]) -> T:
-        """Do `call` until the backend can be reached, for `STORE_PATIENCE` seconds."""
-        end = time.monotonic() + STORE_PATIENCE
-        pause = 0.1
-        while True:
-            try:
-                return await call()
-            except StorageFull:
-                raise
-            except Unavailable:
-                if time.monotonic() + pause > end:
-                    raise
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, 1.0)
-
-
-def _some(steps: Iterator[list[Block]]) -> tuple[list[Block], bool]:
+def _some(intake: Intake, steps: Iterator[list[Block]]) -> tuple[Batch, bool]:
     """Do steps until there is a batch or a step without blocks; whether there may be more.
 
     Several in one turn of a thread, because the turns themselves would take most of the time.
     """
     gathered: list[Block] = []
+    more = False
     for blocks in steps:
         gathered += blocks
         if not blocks or sum(block.size for block in gathered) >= BATCH_SIZE:
-            return gathered, True
-    return gathered, False
+            more = True
+            break
+    return Batch(gathered, intake.so_far), more
 
 
 def clean_name(name: str) -> str:

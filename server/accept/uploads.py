@@ -9,8 +9,10 @@ from typing import Final
 
 from server.accept.access import Guard
 from server.accept.upload import SENDING, Ingest, Recut, UploadLimits
+from server.document.messages import Person
 from server.errors import Draining, TablecastError, TooLarge
-from server.fanout.backend import Backend
+from server.fanout.backend import Backend, Change, Event, Here
+from server.fanout.tasks import end
 from server.settings import Settings
 
 # Seconds for those who send to notice; whoever sends nothing meanwhile is cut off.
@@ -29,10 +31,12 @@ class Uploads:
             columns=settings.column_limit,
             page_size=settings.page_size,
             lease=settings.upload_lease,
+            pause=settings.upload_pause,
         )
         self._running: set[Ingest] = set()
         self._idle = asyncio.Event()
         self._draining = False
+        self._looks: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> int:
@@ -46,12 +50,18 @@ class Uploads:
         size: int | None,
         recut: Recut | None = None,
         sheet: str | None = None,
+        by: Person | None = None,
+        token: str = "",
+        resume: bool = False,
+        replace: bool = False,
         failed: Callable[[TablecastError], None] | None = None,
         guard: Guard = SENDING,
     ) -> Ingest:
-        """An upload that has not begun yet. Whoever opens it calls `abort` in the end.
+        """An upload that has not begun yet. Whoever opens it calls `abort` or `pause` in the end.
 
-        `size` in bytes, None where it is unknown. Raises `TooLarge`, `Draining`.
+        `size` in bytes, None where it is unknown. With a `token` it can be paused, and when this
+        node ends it is; with `resume` it goes on with the one that has this token. `replace` gives
+        up another one that runs. Raises `TooLarge`, `Draining`.
         """
         if self._draining:
             raise _draining()
@@ -71,6 +81,10 @@ class Uploads:
             limits=self._limits,
             recut=recut,
             sheet=sheet,
+            by=by,
+            token=token,
+            resume=resume,
+            replace=replace,
             failed=failed,
             ended=self._ended,
             guard=guard,
@@ -79,16 +93,34 @@ class Uploads:
         self._idle.clear()
         return ingest
 
-    async def drain(self) -> None:
-        """Take no more, and let those who send learn that they must send again elsewhere.
+    def changed(self, room: str, event: Event) -> None:
+        """What the fan-out tells of a room: an upload here may have lost its place there."""
+        if isinstance(event, Here) or not self._running:
+            return
+        for ingest in self._running:
+            if ingest.room != room:
+                continue
+            # Every change of the holder names it; after a break there may have been some.
+            owner = event.fields.get("upload_owner", "")
+            named = "upload_owner" in event.fields or not isinstance(event, Change)
+            if named and owner != ingest.owner:
+                look = asyncio.create_task(ingest.look(), name=f"look at {room}")
+                self._looks.add(look)
+                look.add_done_callback(self._looks.discard)
 
-        Returns when they have been told, in about two seconds at most.
+    async def drain(self) -> None:
+        """Take no more. What can go on elsewhere is paused; the others learn to send it again.
+
+        Returns when that is done, in some seconds at most.
         """
         self._draining = True
+        await end(list(self._looks))
         running = list(self._running)
-        for ingest in running:
+        lasting = [ingest for ingest in running if ingest.survives]
+        for ingest in set(running) - set(lasting):
             ingest.fail(_draining())
-        if not running:
+        await asyncio.gather(*(ingest.pause() for ingest in lasting))
+        if len(lasting) == len(running):
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_PATIENCE):

@@ -79,6 +79,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     received: int  # bytes
     kind: str = "upload"  # or "recut": stored bytes are cut anew by another dialect
     lease: int  # ms since 1970 on the backend's clock; past it any node gives the upload up
+    paused: bool = False  # nobody sends; with its token it goes on until the lease ends
     previous: Document | None = None
     previous_page: Page | None = None
     by: Person | None = None  # who sends it
@@ -205,6 +206,7 @@ class Ack(Struct, frozen=True, kw_only=True, tag="ack", tag_field="type"):
     received: int
     stored: int
     done: bool = False
+    token: str | UnsetType = UNSET  # in the first: with it the upload goes on elsewhere
 
 
 class HeartbeatMessage(Struct, frozen=True, kw_only=True, tag="heartbeat", tag_field="type"):
@@ -264,6 +266,8 @@ class StartUpload(Struct, frozen=True, tag="upload", tag_field="type"):
     name: str
     size: int | None = None
     sheet: str | None = None  # of a workbook; the first one if None
+    resume: str | None = None  # token of the upload that goes on
+    replace: bool = False  # give up the upload that runs
 
 
 class EndUpload(Struct, frozen=True, tag="upload_end", tag_field="type"):

@@ -9,6 +9,11 @@ node does late (progress, completion, giving up) can never touch a newer upload'
             document_stamp  another one with every change of a complete document (`revise`)
             upload_id       id in register `upload`
             upload_lease    lease in register `upload`
+            upload_owner    names the connection that sends; whoever has lost it changes nothing
+            upload_token    SHA-256 of what takes the upload up again, where it can be
+            upload_until    ms since 1970; until then it waits for its sender when the lease ends
+            upload_plain    "1" where the stored bytes are the file's own, as far as they go
+            upload_replaced the upload that another one replaced: its id, and its token's hash
 
 A room keeps its last complete documents, its *versions*, in register `versions`, the newest first.
 The one that is shown may have grown since it was put there; `versions` looks at `document` first.
@@ -20,11 +25,18 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from server.errors import NoDocument, PageOutOfRange, UploadInProgress
+from server.errors import (
+    NoDocument,
+    PageOutOfRange,
+    UploadInProgress,
+    UploadLost,
+    UploadReplaced,
+)
 from server.fanout.backend import JSON, Snapshot
 
 LEASE_MS = 30_000  # an uploader's node that is silent for this long has given up
 PAGE_SIZE = 100
+_OF_AN_UPLOAD = ("id", "lease", "owner", "token", "until", "plain")
 VERSIONS_KEPT = 3  # complete documents that a room can show again
 
 Register = Mapping[str, JSON]
@@ -46,25 +58,32 @@ def begin_upload(
     size: int | None,
     now_ms: int,
     lease_ms: int = LEASE_MS,
+    pause_ms: int = 0,
+    owner: str = "",
+    token: str = "",
+    replace: bool = False,
 ) -> Arguments:
     """An upload `id` starts; what the room shows stays until its first block is announced.
 
-    Where a running upload's lease has ended, the new one takes its place and what it had replaced
-    comes back. Raises `UploadInProgress` where one really runs.
+    With a `token` (its hash) it can be resumed: without a sign of life it waits for `pause_ms`.
+    Where a running upload's time is over, or it shall be replaced, the new one takes its place, and
+    what it had replaced comes back. Raises `UploadInProgress` where one really runs.
     """
     registers = snapshot.registers
     document, page = registers.get("document"), registers.get("page")
     change = Arguments(set={}, fields={}, expect=_unchanged(snapshot))
     running = registers.get("upload")
     if running is not None:
-        if now_ms <= running["lease"]:
-            raise UploadInProgress(
-                f"“{running['name']}” is just arriving in this room. "
-                "Wait until it is complete, then send yours."
-            )
+        over = now_ms > _until(snapshot, running)
+        if not over and not replace:
+            raise UploadInProgress(_why_not_now(running))
         change = _give_up(running, announced=_id(document) == running["id"])
         change["expect"] |= {**_unchanged(snapshot), "upload_id": running["id"]}
-        change["expect"]["upload_lease"] = str(running["lease"])
+        if over:
+            change["expect"]["upload_lease"] = str(running["lease"])
+        else:
+            ended = f"{running['id']} {snapshot.fields.get('upload_token', '')}"
+            change["fields"]["upload_replaced"] = ended
         document = change["set"].get("document", document)
         page = change["set"].get("page", page)
     upload = {
@@ -77,7 +96,8 @@ def begin_upload(
         "previous_page": page,
     }
     change["set"]["upload"] = upload
-    change["fields"] |= _upload_fields(upload)
+    change["fields"] |= _upload_fields(upload, now_ms, pause_ms)
+    change["fields"] |= {"upload_owner": owner, "upload_token": token}
     kept = versions(snapshot)
     if kept != registers.get("versions", []):
         change["set"]["versions"] = kept
@@ -92,9 +112,17 @@ def announce(
     received: int,
     now_ms: int,
     lease_ms: int = LEASE_MS,
+    pause_ms: int = 0,
 ) -> Arguments:
     """The first block is stored: the room turns to page 1 of the document that still arrives."""
-    change = progress(upload, document, received=received, now_ms=now_ms, lease_ms=lease_ms)
+    change = progress(
+        upload,
+        document,
+        received=received,
+        now_ms=now_ms,
+        lease_ms=lease_ms,
+        pause_ms=pause_ms,
+    )
     change["set"]["page"] = _first_page(document, page_size)
     change["fields"]["document_id"] = document["id"]
     return change
@@ -107,6 +135,7 @@ def progress(
     received: int,
     now_ms: int,
     lease_ms: int = LEASE_MS,
+    pause_ms: int = 0,
 ) -> Arguments:
     """`received` bytes have come; the lease is renewed. `document` once it has been announced.
 
@@ -115,12 +144,76 @@ def progress(
     renewed = {**upload, "received": received, "lease": now_ms + lease_ms}
     change = Arguments(
         set={"upload": renewed},
-        fields=_upload_fields(renewed),
+        fields=_upload_fields(renewed, now_ms, pause_ms),
         expect={"upload_id": upload["id"]},
     )
     if document is not None:
         change["set"]["document"] = document
     return change
+
+
+def pause(
+    upload: Register,
+    document: Register | None = None,
+    *,
+    received: int,
+    until_ms: int,
+) -> Arguments:
+    """Nobody sends any more: the upload waits until then, and whoever has its token goes on.
+
+    `document` as in `progress`. No owner holds it meanwhile.
+    """
+    waiting = {**upload, "received": received, "paused": True, "lease": until_ms}
+    change = Arguments(
+        set={"upload": waiting},
+        fields={**_upload_fields(waiting), "upload_owner": ""},
+        expect={"upload_id": upload["id"]},
+    )
+    if document is not None:
+        change["set"]["document"] = document
+    return change
+
+
+def resume_upload(
+    snapshot: Snapshot,
+    *,
+    token: str,
+    owner: str,
+    now_ms: int,
+    lease_ms: int = LEASE_MS,
+    pause_ms: int = 0,
+) -> Arguments:
+    """The upload with this `token` (its hash) goes on, from wherever it was sent before.
+
+    It need not be paused: its sender may have noticed first that the connection is gone. Whoever
+    has held it holds it no longer. Raises `UploadLost`, `UploadReplaced`.
+    """
+    upload = snapshot.registers.get("upload")
+    if not token or upload is None or snapshot.fields.get("upload_token") != token:
+        if token and snapshot.fields.get("upload_replaced", "").endswith(f" {token}"):
+            raise replaced()
+        raise UploadLost(
+            "This upload is over: it was complete, or was given up because nobody went on with it. "
+            "If the table is not here, send the file again."
+        )
+    renewed = {**upload, "paused": False, "lease": now_ms + lease_ms}
+    return Arguments(
+        set={"upload": renewed},
+        fields={**_upload_fields(renewed, now_ms, pause_ms), "upload_owner": owner},
+        expect={"upload_id": upload["id"], "upload_owner": snapshot.fields.get("upload_owner", "")},
+    )
+
+
+def was_replaced(snapshot: Snapshot, id: str) -> bool:
+    """Whether this upload was the last one that somebody replaced."""
+    return snapshot.fields.get("upload_replaced", "").startswith(f"{id} ")
+
+
+def replaced() -> UploadReplaced:
+    return UploadReplaced(
+        "Somebody else's file replaced it before it was complete. "
+        "Send it again if it is to be shown after all."
+    )
 
 
 def complete(
@@ -138,7 +231,7 @@ def complete(
     """
     change = Arguments(
         set={"document": document, "upload": None},
-        fields={"document_id": document["id"], "upload_id": "", "upload_lease": ""},
+        fields={**_no_upload(), "document_id": document["id"]},
         expect={"upload_id": upload["id"]},
     )
     if not announced:
@@ -158,12 +251,20 @@ def abort(upload: Register, *, announced: bool = True) -> Arguments:
 
 
 def restore(snapshot: Snapshot, now_ms: int) -> Arguments | None:
-    """Any node gives up an upload whose lease has ended; None while there is nothing to give up."""
+    """What any node does with an upload whose lease has ended; None while there is nothing to do.
+
+    If it can be resumed it is paused, for its sender may come back; once that time has passed too
+    it is given up.
+    """
     upload = snapshot.registers.get("upload")
     if upload is None or now_ms <= upload["lease"]:
         return None
-    announced = _id(snapshot.registers.get("document")) == upload["id"]
-    change = _give_up(upload, announced=announced)
+    until = _until(snapshot, upload)
+    if now_ms <= until:
+        change = pause(upload, received=upload["received"], until_ms=until)
+    else:
+        announced = _id(snapshot.registers.get("document")) == upload["id"]
+        change = _give_up(upload, announced=announced)
     change["expect"]["upload_lease"] = str(upload["lease"])
     return change
 
@@ -274,6 +375,18 @@ def _refuse_during_upload(snapshot: Snapshot) -> None:
         )
 
 
+def _why_not_now(running: Register) -> str:
+    if running.get("kind") == "recut":
+        return (
+            f"“{running['name']}” is just being read in another way. "
+            "Wait until that is done, then send yours."
+        )
+    what = f"“{running['name']}” is just arriving in this room"
+    if running.get("paused"):
+        what += ", and waits for its sender to come back"
+    return f"{what}. Wait until it is complete, then send yours, or let yours replace it."
+
+
 def _newest(documents: Sequence[Register]) -> list[Register]:
     """The versions that are kept of these; of two with one number the first counts.
 
@@ -298,7 +411,7 @@ def _give_up(upload: Register, *, announced: bool) -> Arguments:
     previous = upload.get("previous")
     change = Arguments(
         set={"upload": None},
-        fields={"upload_id": "", "upload_lease": ""},
+        fields=_no_upload(),
         expect={"upload_id": upload["id"]},
     )
     if announced:
@@ -311,8 +424,23 @@ def _give_up(upload: Register, *, announced: bool) -> Arguments:
     return change
 
 
-def _upload_fields(upload: Register) -> dict[str, str]:
-    return {"upload_id": upload["id"], "upload_lease": str(upload["lease"])}
+def _upload_fields(upload: Register, now_ms: int = 0, pause_ms: int = 0) -> dict[str, str]:
+    fields = {"upload_id": upload["id"], "upload_lease": str(upload["lease"])}
+    if pause_ms:
+        fields["upload_until"] = str(now_ms + pause_ms)
+    return fields
+
+
+def _no_upload() -> dict[str, str]:
+    return {f"upload_{name}": "" for name in _OF_AN_UPLOAD}
+
+
+def _until(snapshot: Snapshot, upload: Register) -> int:
+    """When the upload is given up, in ms since 1970."""
+    lease: int = upload["lease"]
+    if upload.get("paused"):
+        return lease
+    return max(lease, int(snapshot.fields.get("upload_until") or 0))
 
 
 def _first_page(document: Register, page_size: int) -> dict[str, JSON]:

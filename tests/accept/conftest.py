@@ -47,5 +47,6 @@ async def any_node(request: pytest.FixtureRequest, start_node: StartNode) -> Nod
             timing=Timing(linger=0.3),
             shebang=False,
         )
-    started: Node = await start_node(backend)
+    # Whoever leaves in the middle of an upload is not waited for long.
+    started: Node = await start_node(backend, upload_pause=0.5)
     return started

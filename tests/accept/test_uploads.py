@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from server.accept import api as accept_api
+from server.accept import place as accept_place
 from server.accept import sending as accept_sending
 from server.accept import upload as accept_upload
 from server.accept.upload import clean_name
@@ -291,7 +292,7 @@ async def test_an_upload_cancelled_before_its_first_page_disturbs_nobody(node: N
 
 
 @pytest.mark.parametrize("how", ["closes", "vanishes"])
-async def test_when_the_uploader_leaves_the_table_and_its_page_come_back(
+async def test_when_the_uploader_never_returns_the_table_and_its_page_come_back(
     any_node: Node, how: str
 ) -> None:
     old, (uploader, other) = await shown_on_page(any_node, 7)
@@ -339,9 +340,9 @@ async def test_when_the_uploaders_node_dies_another_one_brings_the_table_back(
     async def append(*args: Any, **options: Any) -> Any:
         raise Unavailable("This node is cut off.")
 
-    monkeypatch.setattr(accept_upload, "STORE_PATIENCE", 0.2)
+    monkeypatch.setattr(accept_place, "STORE_PATIENCE", 0.2)
     store = MemoryStore()
-    doomed = await start_node(Wrapped(memory(store)), upload_lease=0.6)
+    doomed = await start_node(Wrapped(memory(store)), upload_lease=0.6, upload_pause=0.8)
     sound = await start_node(memory(store))
     old, (watcher, _) = await shown_on_page(sound, 7)
     uploader = await doomed.join()
@@ -359,9 +360,9 @@ async def test_an_upload_whose_lease_ended_is_over_for_whoever_asks_next(
     async def append(*args: Any, **options: Any) -> Any:
         raise Unavailable("This node is cut off.")
 
-    monkeypatch.setattr(accept_upload, "STORE_PATIENCE", 0.2)
+    monkeypatch.setattr(accept_place, "STORE_PATIENCE", 0.2)
     store = MemoryStore()
-    doomed = await start_node(Wrapped(memory(store)), upload_lease=0.3)
+    doomed = await start_node(Wrapped(memory(store)), upload_lease=0.3, upload_pause=0.5)
     sound = await start_node(memory(store))
     old = (await sound.put(OLD))["id"]
     uploader = await doomed.join()
@@ -508,7 +509,7 @@ BAD_FILES = {
     "empty": (b"", 422, "empty_document", "empty"),
     "blank lines": (b"\n\r\n\n", 422, "empty_document", "empty"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, 415, "not_text", "PNG"),
-    "damaged archive": (b"\x1f\x8b\x08" + bytes(400), 422, "refused", ".gz"),
+    "damaged archive": (b"\x1f\x8b\x08" + bytes(400), 422, "damaged", ".gz"),
     "over the limit": (table(6000), 413, "too_large", "150,000 bytes"),
     "a record over the limit": (b"id\n" + b"x" * 90_000, 413, "too_large", "80,000"),
 }
