@@ -143,7 +143,7 @@ def _add_routes(
     node = settings.node
     rooms = Rooms(backend, keeper)
     keys = KeysDoor(backend, settings)
-    site = SiteDoor(backend, rooms, reader, uploads, settings, node, WEB_ROOT)
+    site = SiteDoor(backend, rooms, reader, uploads, settings, node, WEB_ROOT, render)
     recounts = Recounts(backend, record_limit=settings.record_limit)
     app.on_shutdown.append(lambda _: recounts.close())
     corrector = Corrector(backend, reader, uploads, recounts)

@@ -24,6 +24,7 @@ from server.document.messages import Document, PageMessage, State, encode
 from server.errors import Missing, PageOutOfRange, Unavailable
 from server.fanout.backend import Backend
 from server.live.reader import Reader, page_count, page_offset
+from server.live.talk import Render, said_of
 from server.settings import Settings
 
 SAMPLE_NAME: Final = "trips.tsv"
@@ -45,6 +46,7 @@ class SiteDoor:
         settings: Settings,
         node: str,
         web_root: Path,
+        render: Render,
     ) -> None:
         self._backend = backend
         self._rooms = rooms
@@ -52,6 +54,7 @@ class SiteDoor:
         self._uploads = uploads
         self._settings = settings
         self._node = node
+        self._render = render
         self._sample = web_root / "sample" / SAMPLE_NAME
 
     async def start(self, request: web.Request) -> web.StreamResponse:
@@ -150,6 +153,7 @@ class SiteDoor:
             "role": role.value,
             "share_url": f"{site_of(request, self._settings.trusted_proxies).origin}/t/{room}",
             "document": document,
+            "chat": [said_of(each, self._render) for each in room_view.chat] if room_view else [],
             "page": page,
             "upload": room_view.upload if room_view else None,
             "page_count": page_count(document.rows, page.page_size) if document and page else 1,

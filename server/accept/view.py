@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ class RoomView:
     upload: Upload | None
     # What guards compare; it never leaves the server.
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # What was said lately, as it is stored, the oldest first.
+    chat: Sequence[Mapping[str, Any]] = ()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -78,4 +80,5 @@ def view_of(snapshot: Snapshot) -> RoomView:
         page=get("page", Page),
         upload=get("upload", Upload),
         fields=snapshot.fields,
+        chat=snapshot.chat,
     )

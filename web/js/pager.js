@@ -159,7 +159,7 @@ export class Pager {
   #ownKeys(event) {
     const target = event.target;
     if (!(target instanceof Element)) return false;
-    if (target.closest("#reader, [popover], .grip")) return true;
+    if (target.closest("#reader, #side, [popover], .grip")) return true;
     if (target.id === "scrub") return event.key.startsWith("Arrow");
     const pageKey = event.key === "PageUp" || event.key === "PageDown";
     return !pageKey && target.id === "table" && this.#cellActive();
