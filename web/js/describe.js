@@ -48,7 +48,7 @@ export class Description {
     this.#name.title = name;
     const unknown = this.#session.degraded;
     need("bdi", HTMLElement, this.#name).textContent = this.#session.registers.deleted ? "A deleted room" : name || (unknown ? "This room" : "An empty room");
-    this.#upload.title = name ? "Show another file: it replaces the table for everyone here" : "Show a file to everyone here";
+    this.#upload.title = this.#access.obstacle || (name ? "Show another file: it replaces the table for everyone here" : "Show a file to everyone here");
     this.#sayEmpty();
   }
 

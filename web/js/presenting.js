@@ -90,8 +90,8 @@ export class Presenting {
  */
 function refuse(button, why) {
   if (!(button instanceof HTMLElement)) return;
-  button.dataset.title ??= button.title;
-  button.title = why || button.dataset.title;
+  // The bar's button has a title for each state of the table.
+  if (button.dataset.action === "choose") button.title = why;
   if (why) button.setAttribute("aria-disabled", "true");
   else button.removeAttribute("aria-disabled");
 }
