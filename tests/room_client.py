@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import aiohttp
@@ -21,9 +21,11 @@ class Gone(AssertionError):
 class RoomClient:
     """One viewer of room `uuid` at `url`; keeps the registers and the last page it was sent."""
 
-    def __init__(self, url: str, uuid: str) -> None:
+    def __init__(self, url: str, uuid: str, *, headers: Mapping[str, str] | None = None) -> None:
+        """`headers` go with the request that opens the socket."""
         self.url = url
         self.uuid = uuid
+        self.headers = headers
         self.hello: Message = {}
         self.epoch = ""
         self.rev = -1
@@ -57,7 +59,10 @@ class RoomClient:
         self._session = aiohttp.ClientSession()
         async with asyncio.timeout(PATIENCE):
             self._socket = await self._session.ws_connect(
-                f"{self.url}/ws/{self.uuid}", compress=15, max_msg_size=0
+                f"{self.url}/ws/{self.uuid}",
+                compress=15,
+                max_msg_size=0,
+                headers=self.headers,
             )
             self.hello = await self.next()
         assert self.hello["type"] == "hello"

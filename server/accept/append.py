@@ -319,14 +319,14 @@ class DocumentEnd:
         if known is not None:
             with contextlib.suppress(Refused):
                 return known, guard(known.snapshot)
-        state = await self._read(document_id)
-        return state, guard(state.snapshot)
+        return await self._read(document_id, guard)
 
-    async def _read(self, document_id: str) -> State:
+    async def _read(self, document_id: str, guard: Guard) -> tuple[State, Pass]:
         """The room and its document's tail, both of the same moment."""
         until = asyncio.get_running_loop().time() + LOOK_PATIENCE
         while True:
             snapshot = await settled(self._backend, self.room)
+            leave = guard(snapshot)
             register = _growing(snapshot)
             if register["id"] != document_id:
                 raise _replaced()
@@ -346,7 +346,7 @@ class DocumentEnd:
                     source=source,
                     literal=index.is_literal(0),
                 )
-                return State(snapshot, document, tail)
+                return State(snapshot, document, tail), leave
             # It has grown in between; or a part of it was lost for good.
             if asyncio.get_running_loop().time() > until:
                 raise Missing("The end of this table is gone. Upload the file again.")

@@ -94,9 +94,11 @@ class Node:
     def host(self) -> str:
         return self.url.removeprefix("http://")
 
-    async def join(self, room: str = ROOM) -> SocketClient:
+    async def join(
+        self, room: str = ROOM, headers: Mapping[str, str] | None = None
+    ) -> SocketClient:
         """A viewer of `room` who has the present state."""
-        viewer = SocketClient(self.url, room)
+        viewer = SocketClient(self.url, room, headers=headers)
         self._viewers.append(viewer)
         await viewer.connect()
         await viewer.expect("state")
