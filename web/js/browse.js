@@ -281,7 +281,7 @@ export class Browse {
       const pageNo = Math.min(this.#chosen, this.pages);
       this.#target = null;
       const what = before.version === now.version ? "The room’s table is cut into rows anew" : `The room shows another table now: ${now.name}`;
-      this.#notices.say(`${what}. You are still browsing on your own, on page ${number(pageNo)} of it.`, { tone: "good", about: "browse" });
+      this.#notices.say(`${what}. You are still browsing on your own, on page ${number(pageNo)} of it.`, { tone: "warn", about: "browse" });
     }
     this.#refresh();
   }

@@ -1,4 +1,4 @@
-import { need } from "./dom.js";
+import { make, need } from "./dom.js";
 import { number } from "./format.js";
 
 /** Says whether this viewer follows the room, and lets them leave and come back. */
@@ -66,8 +66,9 @@ export class Following {
     this.#line.dataset.state = browsing ? "browsing" : "following";
     // With a single page there is nothing to leave.
     this.#line.hidden = !browsing && pages < 2;
-    const text = browsing ? `The room is on page ${number(roomPage?.page_no ?? 1)}` : "Following the room";
-    if (this.#text.textContent !== text) this.#text.textContent = text;
+    this.#text.title = browsing ? `The room is on page ${number(roomPage?.page_no ?? 1)}` : "";
+    if (!browsing) this.#text.textContent = "Following the room";
+    else this.#text.replaceChildren(make("span", { class: "long" }, "The room is on "), make("span", { class: "short" }, "Room: "), `page ${number(roomPage?.page_no ?? 1)}`);
     this.#leave.hidden = browsing;
     this.#rejoin.hidden = !browsing;
     const same = roomPage?.document === page?.document && roomPage?.first_row === page?.first_row;

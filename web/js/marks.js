@@ -5,6 +5,8 @@ import { make } from "./dom.js";
 
 /** How long a row that somebody went to stays marked. */
 const TARGET_MS = 5_000;
+/** Names on one row; more are counted. */
+const TAGS = 2;
 
 /** What is marked in the table besides the selection: rows pointed at, and a row that was gone to. */
 export class Marks {
@@ -71,7 +73,10 @@ export class Marks {
     this.#marked = [];
     this.#paintTarget();
     if (this.#mine !== null) this.#mark(this.#view.rowOf(this.#mine), "mine");
-    for (const pointer of this.#pointers) this.#paintPointer(pointer);
+    /** @type {Map<number, Pointer[]>} */
+    const rows = new Map();
+    for (const pointer of this.#pointers) rows.set(pointer.row, [...(rows.get(pointer.row) ?? []), pointer]);
+    for (const [row, pointers] of rows) this.#paintPointers(row, pointers);
   }
 
   #paintTarget() {
@@ -85,19 +90,23 @@ export class Marks {
     this.#mark(this.#view.cellAt({ row: index, column: target.column }), "target");
   }
 
-  /** @param {Pointer} pointer */
-  #paintPointer({ row, name, color }) {
+  /**
+   * @param {number} row
+   * @param {Pointer[]} pointers  who pointed last at the end
+   */
+  #paintPointers(row, pointers) {
     const element = this.#view.rowOf(row);
     const head = element?.cells[0];
     if (!element || !head) return;
     this.#mark(element, "pointed");
-    let tags = head.querySelector(".tags");
-    if (!tags) {
-      tags = make("span", { class: "tags" });
-      head.append(tags);
-      this.#marked.push(tags);
+    const tags = make("span", { class: "tags" });
+    const shown = pointers.slice(-TAGS);
+    if (pointers.length > shown.length) tags.append(make("span", { class: "tag more" }, `+${pointers.length - shown.length}`));
+    for (const { name, color } of shown) {
+      tags.append(make("span", { class: "tag", "data-person": String(color) }, make("bdi", {}, name), make("span", {}, " points here")));
     }
-    tags.append(make("span", { class: "tag", "data-person": String(color) }, make("bdi", {}, name), make("span", {}, " points here")));
+    head.append(tags);
+    this.#marked.push(tags);
   }
 
   /**

@@ -5,8 +5,8 @@ import { counted, number } from "./format.js";
 
 const THUMB_PX = 16;
 const APART_PX = 9;
-const SMALLEST_PX = 10;
-const LARGEST_PX = 22;
+const SMALLEST_PX = 12;
+const LARGEST_PX = 24;
 
 /** The table from its first page to its last as a line: where this viewer is, the room, the others. */
 export class Strip {
@@ -114,18 +114,20 @@ export class Strip {
     if (width <= 0) return;
     const room = this.#browse.browsing ? (this.#browse.roomPage?.page_no ?? 0) : 0;
     const pages = [...new Set([...this.#people.keys(), ...(room ? [room] : [])])].sort((a, b) => a - b);
+    const you = this.#browse.page?.page_no;
     this.#dots = [];
     for (const pageNo of pages) {
       const count = this.#others(pageNo);
       if (count === 0 && pageNo !== room) continue;
       const before = this.#dots.at(-1);
       const isRoom = pageNo === room;
-      if (before && !before.room && !isRoom && (this.#part(pageNo) - this.#part(before.pageNo)) * width < APART_PX) {
+      const alone = isRoom || before?.room || pageNo === you || before?.pageNo === you;
+      if (before && !alone && (this.#part(pageNo) - this.#part(before.pageNo)) * width < APART_PX) {
         before.last = pageNo;
         before.count += count;
       } else this.#dots.push({ pageNo, last: pageNo, count, room: isRoom });
     }
-    const painted = JSON.stringify([this.#dots, this.#pages]);
+    const painted = JSON.stringify([this.#dots, this.#pages, this.#browse.page?.page_no]);
     if (painted === this.#painted) return;
     this.#painted = painted;
     this.#line.replaceChildren(...this.#dots.map((dot) => this.#dot(dot)));
@@ -134,9 +136,11 @@ export class Strip {
   /** @param {Dot} dot */
   #dot(dot) {
     const size = Math.min(LARGEST_PX, SMALLEST_PX + 3 * Math.log2(Math.max(1, dot.count)));
-    const element = make("i", { class: dot.room ? "room" : "", "data-page": String(dot.pageNo), "data-count": String(dot.count) });
+    const you = dot.pageNo === this.#browse.page?.page_no;
+    const least = you ? LARGEST_PX : dot.room ? THUMB_PX : 0;
+    const element = make("i", { class: you ? "you" : dot.room ? "room" : "", "data-page": String(dot.pageNo), "data-count": String(dot.count) });
     element.style.setProperty("--part", this.#centre(dot).toFixed(5));
-    element.style.setProperty("--size", `${(dot.room ? Math.max(size, THUMB_PX) : size).toFixed(1)}px`);
+    element.style.setProperty("--size", `${Math.max(size, least).toFixed(1)}px`);
     return element;
   }
 
