@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [SUBJECT...]`: measure and print a table."""
+"""`python -m bench [--quick|--write] [SUBJECT...]`: measure and print a table."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from bench import big, cutter, fanout, ingest, latency, pages
+from bench import big, cutter, fanout, ingest, latency, pages, results
 from bench.processes import allow_many_files
-from bench.report import Figure, print_figures, print_head
+from bench.report import Figure, Report
 from bench.scale import FULL, QUICK, Scale
 
 SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
@@ -32,16 +32,23 @@ def main() -> None:
         help=f"{', '.join(SUBJECTS)} (all of these if none is named), {', '.join(ON_DEMAND)}",
     )
     parser.add_argument("--quick", action="store_true", help="a sketch, to see that all works")
+    parser.add_argument(
+        "--write", action="store_true", help="put the figures into docs/BENCHMARKS.md"
+    )
     arguments = parser.parse_args()
+    if arguments.write and arguments.quick:
+        parser.error("the figures of a sketch are not for the docs: leave --quick or --write out")
     for subject in arguments.subjects:
         if subject not in every:
             parser.error(f"there is no {subject!r}; there are {', '.join(every)}")
     allow_many_files()
     scale = QUICK if arguments.quick else FULL
     started = time.monotonic()
-    print_head()
+    report = Report(judge=not arguments.quick)
     for subject in arguments.subjects or SUBJECTS:
-        print_figures(every[subject](scale), judge=not arguments.quick)
+        table = report.take(every[subject](scale))
+        if arguments.write:
+            results.write(subject, table)
     print(f"\nMeasured in {time.monotonic() - started:.0f} s.")
 
 

@@ -73,18 +73,26 @@ def spread(what: str, values: Sequence[float], show: str) -> Figure:
     return Figure(what, f"{show.format(min(values))}-{show.format(max(values))}")
 
 
-def print_head() -> None:
-    print(machine(), end="\n\n")
-    _print_row(("figure", "Tablecast", "naive peer", "ratio", "target"))
-    _print_row(["-" * width for width in WIDTHS])
+class Report:
+    """Prints figures as they come, and keeps what a document is to say of them."""
 
+    def __init__(self, *, judge: bool) -> None:
+        """`judge` False leaves the targets out: a sketch is too small for them."""
+        self._judge = judge
+        print(machine(), end="\n\n")
+        for row in _HEAD:
+            print(row)
 
-def print_figures(figures: Iterable[Figure], *, judge: bool) -> None:
-    """`judge` False leaves the targets out: a sketch is too small for them."""
-    for figure in figures:
-        if not judge:
-            figure = replace(figure, target="", met=None)
-        _print_row(figure.cells())
+    def take(self, figures: Iterable[Figure]) -> str:
+        """The machine as it was before them, and a table of these figures alone."""
+        before = machine()
+        rows = []
+        for figure in figures:
+            if not self._judge:
+                figure = replace(figure, target="", met=None)
+            rows.append(_row(figure.cells()))
+            print(rows[-1], flush=True)
+        return "\n".join([before, "", *_HEAD, *rows])
 
 
 def machine() -> str:
@@ -112,9 +120,9 @@ def note(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def _print_row(cells: Sequence[str]) -> None:
+def _row(cells: Sequence[str]) -> str:
     padded = (cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True))
-    print(f"| {' | '.join(padded)} |", flush=True)
+    return f"| {' | '.join(padded)} |"
 
 
 def _processor() -> str:
@@ -122,3 +130,9 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+_HEAD = (
+    _row(("figure", "Tablecast", "naive peer", "ratio", "target")),
+    _row(["-" * width for width in WIDTHS]),
+)
