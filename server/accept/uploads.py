@@ -11,7 +11,7 @@ from server.accept.access import Guard
 from server.accept.upload import SENDING, Ingest, Recut, UploadLimits
 from server.document.messages import Person
 from server.errors import Draining, TablecastError, TooLarge
-from server.fanout.backend import Backend, Change, Event, Here
+from server.fanout.backend import Backend, Change, Event, Here, Signal
 from server.fanout.tasks import end
 from server.settings import Settings
 
@@ -95,7 +95,7 @@ class Uploads:
 
     def changed(self, room: str, event: Event) -> None:
         """What the fan-out tells of a room: an upload here may have lost its place there."""
-        if isinstance(event, Here) or not self._running:
+        if isinstance(event, Here | Signal) or not self._running:
             return
         for ingest in self._running:
             if ingest.room != room:

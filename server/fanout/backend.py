@@ -57,13 +57,32 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """How many viewers a room has on all nodes. Never stored, has no revision."""
+class Present:
+    """What one node says of its viewers of a room: how many, and something small about them."""
 
     count: int
+    detail: JSON = None
 
 
-Event = Change | Snapshot | Here
+@dataclass(frozen=True, slots=True)
+class Here:
+    """How many viewers a room has on all nodes, and the details that these say of theirs.
+
+    Never stored, has no revision.
+    """
+
+    count: int
+    nodes: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that is of use now or never: no revision, not stored, perhaps lost."""
+
+    value: JSON
+
+
+Event = Change | Snapshot | Here | Signal
 
 
 def numbered(chat: Mapping[str, JSON] | None, rev: int) -> dict[str, JSON] | None:
@@ -102,6 +121,7 @@ class Backend(Protocol):
     """Room state, documents and fan-out for one node. `room` is always a lower-case UUID."""
 
     name: str
+    node_id: str  # this node's, in `Here.nodes`
 
     async def start(self, receiver: Receiver) -> None:
         """Begin work. Returns at once even if the backend cannot be reached (it keeps trying)."""
@@ -158,12 +178,16 @@ class Backend(Protocol):
     def unfollow(self, room: str) -> None:
         """Undo one `follow`. The subscription lingers a little for the next viewer."""
 
-    async def here(self, counts: Mapping[str, int]) -> None:
-        """Say how many viewers each room has on this node (0: none any more).
+    async def present(self, rooms: Mapping[str, Present]) -> None:
+        """Say which viewers each room has on this node (a count of 0: none any more).
 
-        Call it again at least every 2 s for rooms with viewers: a count is forgotten 6 s after it
-        was last said. Followers of a room get `Here` with the sum over all nodes when it changes.
+        Call it again at least every 2 s for rooms with viewers: what a node says is forgotten 6 s
+        after it was last said, and not before. Followers of a room get `Here` with what all nodes
+        say when any of it changes, and when they begin to follow.
         """
+
+    async def signal(self, room: str, value: JSON) -> None:
+        """Let all who follow the room now have a `Signal`, each once at most."""
 
     # Documents
 

@@ -26,8 +26,9 @@ import msgspec
 from redis.exceptions import RedisError
 
 from server.errors import Unavailable
-from server.fanout.backend import Change, Event, Here, Receiver, Snapshot, numbered
+from server.fanout.backend import Change, Event, Receiver, Signal, Snapshot, numbered
 from server.fanout.followed import Followed, Stage
+from server.fanout.presence import Told
 from server.fanout.replica import Verdict
 from server.fanout.tasks import end, first_to_fail
 
@@ -76,8 +77,8 @@ class Rooms(Protocol):
     async def connected(self) -> None:
         """A new connection stands: measure what has to be measured anew."""
 
-    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, int] | Exception]:
-        """Snapshot and viewers of each room; an error where only that room cannot be read."""
+    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, Told] | Exception]:
+        """Snapshot of each room and who is there; an error where only that room cannot be read."""
 
     async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
         """(epoch, rev) of each room; ("", 0) where there is none."""
@@ -97,6 +98,9 @@ class _Message(msgspec.Struct):
     fields: dict[str, str] = {}
     chat: dict[str, Any] | None = None
     here: int | None = None
+    at: int = 0
+    nodes: dict[str, Any] = {}
+    signal: Any = msgspec.UNSET
 
 
 _decoder = msgspec.json.Decoder(_Message)
@@ -177,11 +181,11 @@ class Bus:
             return "", 0
         return followed.replica.epoch, followed.replica.rev
 
-    def counted(self, room: str, viewers: int) -> None:
-        """The sum of viewers, learnt by other means than a message."""
+    def present(self, room: str, told: Told) -> None:
+        """Who is in the room, learnt by other means than a message."""
         followed = self._rooms.get(room)
         if followed is not None and followed.stage is Stage.LIVE:
-            self._count(followed, viewers)
+            self._take_here(followed, told)
 
     # Telling the receiver
 
@@ -199,12 +203,16 @@ class Bus:
         if followed.count and followed.stage is Stage.LIVE:
             followed.greeted = True
             self._tell(followed, followed.replica.snapshot())
-            self._tell(followed, Here(followed.viewers))
+            self._tell(followed, followed.here)
 
-    def _count(self, followed: Followed, viewers: int) -> None:
-        if viewers != followed.viewers:
-            followed.viewers = viewers
-            self._tell(followed, Here(viewers))
+    def _take_here(self, followed: Followed, told: Told) -> None:
+        if not told.follows(followed.here_at):
+            return
+        followed.here_at = told.at
+        here = told.event()
+        if here != followed.here:
+            followed.here = here
+            self._tell(followed, here)
 
     def _set_degraded(self, degraded: bool) -> None:
         if degraded == self._degraded:
@@ -365,8 +373,15 @@ class Bus:
             self._doubt(followed)
             return
         if message.here is not None:
+            told = Told(here=message.here, at=message.at, nodes=message.nodes)
             if followed.stage is Stage.LIVE:
-                self._count(followed, message.here)
+                self._take_here(followed, told)
+            elif followed.stage is Stage.READING:
+                followed.here_next = told
+            return
+        if message.signal is not msgspec.UNSET:
+            if followed.stage is Stage.LIVE:
+                self._tell(followed, Signal(message.signal))
             return
         chat = numbered(message.chat, message.rev)
         change = Change(message.epoch, message.rev, message.set, chat, message.fields)
@@ -408,6 +423,7 @@ class Bus:
                     followed.stage = Stage.READING
                     followed.again = False
                     followed.waiting = []
+                    followed.here_next = None
                 loaded = await self._source.load([followed.room for followed in batch])
                 for followed, result in zip(batch, loaded, strict=True):
                     if followed.stage is not Stage.READING:
@@ -427,15 +443,17 @@ class Bus:
                         followed.stage = Stage.LIVE
                         self._replace(followed, *result)
 
-    def _replace(self, followed: Followed, snapshot: Snapshot, viewers: int) -> None:
+    def _replace(self, followed: Followed, snapshot: Snapshot, told: Told) -> None:
         followed.replica.replace(snapshot)
         followed.known = True
-        followed.viewers = viewers
+        followed.here, followed.here_at = told.event(), told.at
         waiting, followed.waiting = followed.waiting, []
         if followed.count:
             followed.greeted = True
             self._tell(followed, followed.replica.snapshot())
-            self._tell(followed, Here(viewers))
+            self._tell(followed, followed.here)
+        if followed.here_next is not None:
+            self._take_here(followed, followed.here_next)
         for change in waiting:
             if followed.stage is Stage.LIVE:
                 self._take_in(followed, change)

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
 
-from server.fanout.backend import Change, Snapshot
+from server.fanout.backend import Change, Here, Snapshot
+from server.fanout.presence import Told
 from server.fanout.replica import Replica
 
 
@@ -32,7 +33,9 @@ class Followed:
     waiting: list[Change] = field(default_factory=list)
     greeted: bool = False  # the receiver has had a snapshot since the first follow
     greeting: bool = False  # a snapshot for one more follower is about to be told
-    viewers: int = 0
+    here: Here = field(default_factory=lambda: Here(0))
+    here_at: int = 0  # when that was told, ms on the clock of Redis
+    here_next: Told | None = None  # told while the room was read
     losses: int = 0  # audits in a row that found a message missing
     linger: asyncio.TimerHandle | None = None
 

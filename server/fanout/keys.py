@@ -22,7 +22,7 @@ class Keys:
         return f"{self.room(room)}:chat"
 
     def nodes(self, room: str) -> str:
-        """HASH: `n:<node>` -> "<lease's end in ms> <viewers>", `total` -> viewers as last told."""
+        """HASH: `n:<node>` -> "<lease's end in ms> <viewers> <node and details as JSON>"."""
         return f"{self.room(room)}:nodes"
 
     def request(self, room: str, request: str) -> str:

@@ -24,7 +24,9 @@ from server.fanout.backend import (
     Event,
     Growth,
     Here,
+    Present,
     Receiver,
+    Signal,
     Snapshot,
     StoredBlock,
     numbered,
@@ -36,7 +38,7 @@ STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks; a node's memory must end som
 ROOM_LIFE = 7 * 24 * 3600.0  # seconds a room lives after the last time anyone cared
 INCOMPLETE_LIFE = 15 * 60.0  # seconds blocks live that no `keep` has claimed
 REQUEST_LIFE = 300.0  # seconds a request id is remembered; longer than any client retries
-LEASE = 6.0  # seconds a node's count of viewers is believed; three times the pace of `here`
+LEASE = 6.0  # seconds that a node's viewers are believed; three times the pace of `present`
 SWEEP_EVERY = 1.0  # seconds between two looks for what has expired
 SWEEP_ROOMS = 1_000  # rooms looked at in one sweep, so that a sweep never holds up the loop
 
@@ -57,8 +59,8 @@ class _Document:
 class _Room:
     state: Replica = field(default_factory=Replica)
     requests: dict[str, tuple[str, int, float]] = field(default_factory=dict)  # epoch, rev, expires
-    nodes: dict[str, tuple[float, int]] = field(default_factory=dict)  # lease's end, viewers
-    total: int = 0  # viewers, as last told
+    nodes: dict[str, tuple[float, Present]] = field(default_factory=dict)  # lease's end
+    here: Here = field(default_factory=lambda: Here(0))  # as last told
     documents: dict[str, _Document] = field(default_factory=dict)
     followers: set[MemoryBackend] = field(default_factory=set)
     expires: float = 0.0
@@ -198,7 +200,7 @@ class MemoryBackend:
         self._follows[room] = self._follows.get(room, 0) + 1
         here.followers.add(self)
         self._tell_me(room, here.state.snapshot())
-        self._tell_me(room, Here(here.total))
+        self._tell_me(room, here.here)
 
     def unfollow(self, room: str) -> None:
         count = self._follows.get(room, 0)
@@ -209,15 +211,21 @@ class MemoryBackend:
             del self._follows[room]
             self._store.room(room).followers.discard(self)
 
-    async def here(self, counts: Mapping[str, int]) -> None:
+    async def present(self, rooms: Mapping[str, Present]) -> None:
         until = time.monotonic() + self._lease
-        for name, count in counts.items():
+        for name, said in rooms.items():
             room = self._store.room(name)
-            if count > 0:
-                room.nodes[self.node_id] = (until, count)
+            if said.count > 0:
+                detail = msgspec.json.decode(msgspec.json.encode(said.detail))
+                room.nodes[self.node_id] = (until, Present(said.count, detail))
             else:
                 room.nodes.pop(self.node_id, None)
-            self._count(name, room)
+            self._look(name, room)
+
+    async def signal(self, room: str, value: JSON) -> None:
+        here = self._store.rooms.get(room)
+        if here is not None:
+            self._tell(here, room, Signal(msgspec.json.decode(msgspec.json.encode(value))))
 
     # Documents
 
@@ -313,14 +321,19 @@ class MemoryBackend:
         if self._receiver is not None and room in self._follows:
             self._receiver.changed(room, event)
 
-    def _count(self, name: str, room: _Room) -> None:
+    def _look(self, name: str, room: _Room) -> None:
+        """Tell who is in a room if that has changed."""
         now = time.monotonic()
         for node in [node for node, (until, _) in room.nodes.items() if until <= now]:
             del room.nodes[node]
-        total = sum(count for _, count in room.nodes.values())
-        if total != room.total:
-            room.total = total
-            self._tell(room, name, Here(total))
+        said = {node: present for node, (_, present) in room.nodes.items()}
+        here = Here(
+            sum(present.count for present in said.values()),
+            {node: present.detail for node, present in said.items()},
+        )
+        if here != room.here:
+            room.here = here
+            self._tell(room, name, here)
 
     async def _sweep_forever(self) -> None:
         while True:
@@ -338,7 +351,7 @@ class MemoryBackend:
                 self._store.forget_document(room, document)
             for request in [r for r, seen in room.requests.items() if seen[2] <= now]:
                 del room.requests[request]
-            self._count(name, room)
+            self._look(name, room)
             if room.state.rev and room.expires <= now:
                 room.state.replace(Snapshot())
                 self._tell(room, name, room.state.snapshot())

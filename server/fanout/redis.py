@@ -32,10 +32,12 @@ from redis.exceptions import (
 )
 
 from server.errors import Conflict, Missing, StorageFull, Unavailable
+from server.fanout import presence
 from server.fanout.backend import (
     JSON,
     Change,
     Growth,
+    Present,
     Receiver,
     Snapshot,
     StoredBlock,
@@ -43,16 +45,19 @@ from server.fanout.backend import (
 )
 from server.fanout.bus import Bus, Link, Timing
 from server.fanout.keys import Keys
+from server.fanout.presence import Told
 from server.fanout.replica import CHAT_KEPT
+from server.fanout.tasks import end
 
 ENTRY_BYTES = 16  # one block's entry in a document's index
 ROOM_LIFE = 7 * 24 * 3600.0  # seconds a room lives after the last time anyone cared
 INCOMPLETE_LIFE = 15 * 60.0  # seconds blocks live that no `keep` has claimed
 REQUEST_LIFE = 300.0  # seconds a request id is remembered; longer than any client retries
-LEASE = 6.0  # seconds a node's count of viewers is believed; three times the pace of `here`
+LEASE = 6.0  # seconds that a node's viewers are believed; three times the pace of `present`
 PATIENCE = 5.0  # seconds one call may take in all, retries included
 CONNECTIONS = 64  # for commands; more calls wait their turn
 HERE_BATCH = 500  # rooms in one pipeline
+LOOK_AFTER = 0.02  # seconds after a lease has ended, for clocks that are not quite alike
 
 _REFUSALS = ("LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
 
@@ -104,6 +109,7 @@ class RedisBackend:
         self._clock = Clock()
         self._closed = False
         self._calls: set[asyncio.Timeout] = set()  # under way
+        self._looks: dict[str, asyncio.Task[None]] = {}  # for leases that are about to end
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._append = _Script("append.lua", shebang)
@@ -126,6 +132,7 @@ class RedisBackend:
             return
         self._closed = True
         await self._bus.close()
+        await end(list(self._looks.values()))
         # Calls under way may end; then they are cut off, so that none connects anew after this.
         await self._until_quiet()
         now = asyncio.get_running_loop().time()
@@ -203,14 +210,17 @@ class RedisBackend:
     def unfollow(self, room: str) -> None:
         self._bus.unfollow(room)
 
-    async def here(self, counts: Mapping[str, int]) -> None:
-        rooms = list(counts)
-        for start in range(0, len(rooms), HERE_BATCH):
-            batch = rooms[start : start + HERE_BATCH]
+    async def present(self, rooms: Mapping[str, Present]) -> None:
+        names = list(rooms)
+        for start in range(0, len(names), HERE_BATCH):
+            batch = names[start : start + HERE_BATCH]
             async with self._asking():
-                totals = await self._count(batch, counts)
-            for room, total in zip(batch, totals, strict=True):
-                self._bus.counted(room, int(total))
+                await self._say_present({room: rooms[room] for room in batch})
+
+    async def signal(self, room: str, value: JSON) -> None:
+        message = msgspec.json.encode({"signal": value})
+        async with self._asking():
+            await self._redis.spublish(self._keys.channel(room), message)
 
     # Documents
 
@@ -277,20 +287,22 @@ class RedisBackend:
         async with self._asking():
             await self._measure()
 
-    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, int] | Exception]:
+    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, Told] | Exception]:
         async with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.time()
             for room in rooms:
                 pipe.hgetall(self._keys.room(room))
                 pipe.xrange(self._keys.chat(room))
-                pipe.hget(self._keys.nodes(room), "total")
-            answers = await pipe.execute(raise_on_error=False)
-        loaded: list[tuple[Snapshot, int] | Exception] = []
-        for state, chat, viewers in zip(*(iter(answers),) * 3, strict=True):
+                pipe.hgetall(self._keys.nodes(room))
+            (seconds, microseconds), *answers = await pipe.execute(raise_on_error=False)
+        loaded: list[tuple[Snapshot, Told] | Exception] = []
+        now = int(seconds) * 1000 + int(microseconds) // 1000
+        for state, chat, nodes in zip(*(iter(answers),) * 3, strict=True):
             try:
-                for answer in (state, chat, viewers):
+                for answer in (state, chat, nodes):
                     if isinstance(answer, Exception):
                         raise answer
-                loaded.append((_snapshot(state, chat), int(viewers or 0)))
+                loaded.append((_snapshot(state, chat), presence.stored(nodes, now)))
             except (ResponseError, ValueError) as error:
                 loaded.append(error)
         return loaded
@@ -377,24 +389,53 @@ class RedisBackend:
         names = (self._keys.blocks, self._keys.index)
         return [name(room, document) for document in documents for name in names]
 
-    async def _count(self, rooms: Sequence[str], counts: Mapping[str, int]) -> list[int]:
+    async def _say_present(self, rooms: Mapping[str, Present | None]) -> None:
+        """Run present.lua for these rooms; None says nothing and looks who fell silent."""
+        for room, (told, soonest) in (await self._run_present(rooms)).items():
+            self._bus.present(room, presence.told(told))
+            # A node that is well says so in time, so a lease gets this short only once it is not.
+            if 0 <= soonest < self._lease / 3 and room not in self._looks:
+                look = asyncio.create_task(self._look(room, soonest / 1000), name="look")
+                self._looks[room] = look
+
+    async def _run_present(
+        self, rooms: Mapping[str, Present | None]
+    ) -> dict[str, tuple[bytes, int]]:
         for _ in range(2):
             async with self._redis.pipeline(transaction=False) as pipe:
-                for room in rooms:
+                for room, said in rooms.items():
                     pipe.evalsha(
                         self._present.sha,
                         1,
                         self._keys.nodes(room),
                         self._keys.channel(room),
                         self.node_id,
-                        str(counts[room]),
+                        "" if said is None else str(said.count),
+                        presence.piece(self.node_id, said.detail) if said is not None else b"",
                         str(self._lease),
                     )
                 try:
-                    return [int(total) for total in await pipe.execute()]
+                    answers = await pipe.execute()
                 except NoScriptError:
                     await self._redis.script_load(self._present.text)
+                    continue
+                return {
+                    room: (bytes(told), int(soonest))
+                    for room, (told, soonest) in zip(rooms, answers, strict=True)
+                }
         raise Unavailable("Redis forgets its scripts; try again in a moment.")
+
+    async def _look(self, room: str, delay: float) -> None:
+        """Tell who is gone when the lease of a node ends that has fallen silent."""
+        try:
+            await asyncio.sleep(delay + LOOK_AFTER)
+            async with self._asking():
+                told, _ = (await self._run_present({room: None}))[room]
+            self._bus.present(room, presence.told(told))
+        except (Unavailable, StorageFull):
+            pass  # whoever says something next sees it too
+        finally:
+            self._looks.pop(room, None)
 
     async def _measure(self) -> None:
         asked = time.monotonic()

@@ -18,7 +18,7 @@ from aiohttp import WSCloseCode, web
 from server.document.messages import Bye, HeartbeatMessage, encode
 from server.errors import Conflict, Draining, Full, TablecastError, Unavailable
 from server.fanout import changes
-from server.fanout.backend import Backend, Event, Snapshot
+from server.fanout.backend import Backend, Event, Present, Snapshot
 from server.live.frames import FULL_WINDOW, PING, Frame, encode_frame
 from server.live.keeper import Keeper
 from server.live.reader import Reader
@@ -285,7 +285,7 @@ class Hub:
             if not said:
                 continue
             try:
-                await self._backend.here(said)
+                await self._backend.present({uuid: Present(count) for uuid, count in said.items()})
             except TablecastError as error:
                 log.debug("the number of viewers could not be said: %s", error)
 

@@ -29,7 +29,7 @@ from server.document.messages import (
     error_message,
 )
 from server.errors import Missing, TablecastError
-from server.fanout.backend import Change, Event, Here, Snapshot
+from server.fanout.backend import Change, Event, Here, Signal, Snapshot
 from server.live.frames import EMPTY, FAST_FROM, Frame, encode_frame, join
 from server.live.reader import Reader
 from server.live.talk import Render, Talk
@@ -130,6 +130,8 @@ class LiveRoom:
 
     def take(self, event: Event) -> None:
         """Merge what the fan-out tells. Returns at once; viewers are written by the flush."""
+        if isinstance(event, Signal):
+            return
         if isinstance(event, Here):
             self._take_here(event.count)
             return

@@ -17,7 +17,7 @@ from server.fanout.redis import RedisBackend
 from server.fanout.replica import Replica, Verdict
 
 PATIENCE = 8.0  # seconds; every wait of these tests ends by then
-LEASE = 0.5  # seconds
+LEASE = 1.0  # seconds
 FAST = Timing(linger=0.3, audit=0.3, grace=0.2, ping=0.2, answer=0.5, backoff=0.2)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from server.fanout.backend import Change, Snapshot
 from server.fanout.bus import Bus, Timing
+from server.fanout.presence import Told
 from tests.fanout.nodes import FAST, PATIENCE, Recorder
 
 
@@ -68,9 +69,9 @@ class Script:
     async def connected(self) -> None:
         pass
 
-    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, int] | Exception]:
+    async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, Told] | Exception]:
         self.loads += 1
-        states = [(self.states.get(room, Snapshot()), 0) for room in rooms]
+        states = [(self.states.get(room, Snapshot()), Told(here=0)) for room in rooms]
         await self.loading.wait()
         return states
 

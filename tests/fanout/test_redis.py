@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from server.errors import StorageFull, Unavailable
-from server.fanout.backend import Growth, Snapshot, StoredBlock
+from server.fanout.backend import Growth, Present, Snapshot, StoredBlock
 from server.fanout.keys import Keys
 from server.fanout.redis import RedisBackend
 from tests.fanout.nodes import FAST, PATIENCE, Node, Nodes, Recorder, eventually, redis_nodes
@@ -172,7 +172,7 @@ async def test_a_redis_that_appears_later_is_found(own_redis: RedisServer, room:
         a.backend.check(),
         a.backend.append(room, set={"page": 1}),
         a.backend.snapshot(room),
-        a.backend.here({room: 1}),
+        a.backend.present({room: Present(1)}),
         a.backend.put_blocks(room, "d", [block(0, b"x")]),
         a.backend.get_blocks(room, "d", [0]),
         a.backend.index(room, "d"),
@@ -359,7 +359,7 @@ async def test_when_redis_is_full_pages_still_turn_while_uploads_are_refused(
         await a.backend.append(room, set={"page": 2}, growth=Growth("d", [block(1, b"more")]))
     change = await a.backend.append(room, set={"page": 1}, chat={"body": "still here"})
     await a.told.until_rev(room, change.rev)
-    await a.backend.here({room: 3})
+    await a.backend.present({room: Present(3)})
     await a.told.until(lambda: a.told.here(room) == 3)
     assert len((await a.backend.get_blocks(room, "d", [0]))[0]) == 2_000_000
     await a.backend.drop(room, "d")
@@ -373,7 +373,7 @@ async def test_scripts_that_redis_forgot_are_sent_again(
         await raw.script_flush()
         await a.backend.append(room, set={"page": number})
         await raw.script_flush()
-        await a.backend.here({room: number})
+        await a.backend.present({room: Present(number)})
         await a.told.until(lambda number=number: a.told.here(room) == number)
     await a.told.until_rev(room, 3)
 
@@ -384,7 +384,7 @@ async def test_all_keys_of_a_room_expire_and_share_a_slot(
     a = await nodes.start("a")
     await a.backend.append(room, set={"page": 1}, chat={"n": 1})
     await a.backend.put_blocks(room, "d", [block(0, b"x")])
-    await a.backend.here({room: 1})
+    await a.backend.present({room: Present(1)})
     keys = [key async for key in raw.scan_iter(f"{PREFIX}*")]
     assert len(keys) == 6  # room, chat, request, blocks, index, nodes
     for key in keys:
