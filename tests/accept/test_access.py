@@ -254,6 +254,28 @@ async def test_an_upload_by_a_key_that_is_revoked_ends_with_presenting(
     assert (await sender.expect("error"))["code"] == "wrong_key"
 
 
+async def test_no_guest_goes_on_with_an_upload_that_was_given_up(node: Node) -> None:
+    room = await owned_room(node, "open")
+    sender = await node.join(room.uuid)
+    ack = await sender.begin_upload("theirs.tsv", None)
+    sender.vanish()
+    await room.set_mode("presenting")
+    again = await node.join(room.uuid)
+    await again.say("upload", name="theirs.tsv", resume=ack["token"])
+    await again.expect_error("presenters_only")
+
+
+async def test_no_guest_takes_the_place_of_a_presenters_upload(node: Node) -> None:
+    room = await owned_room(node)
+    sender, guest = await node.join(room.uuid, bearer(room.presenter)), await node.join(room.uuid)
+    ack = await sender.begin_upload("mine.tsv", None)
+    await guest.say("upload", name="theirs.tsv", replace=True)
+    await guest.expect_error("presenters_only")
+    answer = await room.ask("PUT", "/document?name=theirs.tsv&replace=true", "", data=table(3))
+    assert answer.code == "presenters_only"
+    assert (await room.registers())["upload"]["id"] == ack["upload"]
+
+
 async def test_rows_stop_coming_in_when_presenters_take_over(node: Node) -> None:
     room = await owned_room(node, "open")
     rows = (await room.registers())["document"]["rows"]
