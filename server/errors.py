@@ -37,7 +37,10 @@ from typing import ClassVar
 
 
 class TablecastError(Exception):
-    """Base of all errors that are shown; subclasses say code, HTTP status and whether to retry."""
+    """Base of all errors that are shown; subclasses say code, HTTP status and whether to retry.
+
+    `more`: what else a program is told over HTTP, by the names of docs/PROTOCOL.md.
+    """
 
     code: ClassVar[str] = "internal"
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -46,6 +49,7 @@ class TablecastError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+        self.more: dict[str, int] = {}
 
 
 class Refused(TablecastError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -37,7 +38,14 @@ def middleware(settings: Settings) -> Middleware:
                 check_origin(request, settings.allowed_origins, settings.trusted_proxies)
             response = await handler(request)
         except TablecastError as error:
-            response = problem(request, error.status, error.message, error.code, retry=error.retry)
+            response = problem(
+                request,
+                error.status,
+                error.message,
+                error.code,
+                retry=error.retry,
+                more=error.more,
+            )
             if isinstance(error, Unavailable | Full | Draining):
                 response.headers["Retry-After"] = str(RETRY_AFTER)
         except web.HTTPException as error:
@@ -63,7 +71,13 @@ def middleware(settings: Settings) -> Middleware:
 
 
 def problem(
-    request: web.Request, status: HTTPStatus, detail: str, code: str, *, retry: bool = False
+    request: web.Request,
+    status: HTTPStatus,
+    detail: str,
+    code: str,
+    *,
+    retry: bool = False,
+    more: Mapping[str, int] | None = None,
 ) -> web.Response:
     """An error for whoever asks: a page where a browser would show it, problem+json elsewhere."""
     wants_page = "text/html" in request.headers.get("Accept", "")
@@ -77,6 +91,7 @@ def problem(
         "detail": detail,
         "code": code,
         "retry": retry,
+        **(more or {}),
     }
     return web.Response(
         status=status.value, body=encode(body), content_type="application/problem+json"

@@ -17,9 +17,12 @@ import pytest
 import zstandard
 
 from server.accept import append as accept_append
+from server.accept import document_end
+from server.accept.access import NO_KEYS
 from server.app import BACKEND, HUB
+from server.document.growth import Piece
 from server.document.messages import Document
-from server.errors import Unavailable
+from server.errors import Conflict, NoDocument, Unavailable
 from server.fanout.backend import Backend, Snapshot, StoredBlock
 from server.fanout.memory import MemoryStore
 from server.fanout.redis import RedisBackend
@@ -213,6 +216,115 @@ async def test_the_row_count_climbs_at_most_four_times_a_second(start_node: Star
 # Several at once
 
 
+@pytest.mark.parametrize("count", [1, 2], ids=["one node", "two nodes"])
+async def test_many_senders_at_once_change_the_room_no_more_often_than_one(
+    start_node: StartNode, count: int
+) -> None:
+    store = MemoryStore()
+    grown: list[float] = []
+
+    def counted() -> Any:
+        inner = memory(store)
+
+        async def append(room: str, **arguments: Any) -> Any:
+            change = await inner.append(room, **arguments)
+            if arguments.get("growth") is not None:
+                grown.append(asyncio.get_running_loop().time())
+            return change
+
+        return Wrapped(inner, append=append)
+
+    nodes = [await start_node(counted()) for _ in range(count)]
+    await nodes[0].put(b"id\n0\n")
+    senders = [Adding(nodes[number % count]) for number in range(20)]
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 1.2
+    sent = 0
+    while loop.time() < end:
+        for sender in senders:
+            sender.send(b"row\n")
+            sent += 1
+        await asyncio.sleep(0.02)
+    answers = await asyncio.gather(*(sender.end() for sender in senders))
+    assert sum(told["rows_added"] for told in answers) == sent
+    assert (await nodes[0].registers())["document"]["rows"] == sent + 1
+    # Clocks count in milliseconds.
+    assert all(b - a >= 0.24 for a, b in pairwise(grown))
+
+
+async def test_what_is_wrong_with_one_sender_is_not_the_others_fault(
+    start_node: StartNode,
+) -> None:
+    node = await start_node(memory(), document_limit=1000)
+    await node.put(b"id\n0\n")
+    small, large = Adding(node), Adding(node)
+    small.send(b"1\n")
+    large.send(b"x" * 2000 + b"\n")
+    problem = await large.refused(413, "too_large")
+    assert problem["rows_added"] == 0
+    assert (await small.end())["rows_added"] == 1
+    assert await source(node) == b"id\n0\n1\n"
+
+
+async def test_whoever_was_told_no_is_not_found_in_the_table_after_all(
+    start_node: StartNode,
+) -> None:
+    inner = memory()
+    quicker = 0
+
+    async def append(room: str, **arguments: Any) -> Any:
+        nonlocal quicker
+        if arguments.get("growth") is not None and not quicker:
+            quicker += 1
+            raise Conflict("Somebody was quicker.")
+        return await inner.append(room, **arguments)
+
+    backend: Any = Wrapped(inner, append=append)
+    node = await start_node(backend)
+    document = await node.put(b"id\n0\n")
+    end = document_end.DocumentEnd(
+        backend, ROOM, document_end.AppendLimits(document=10_000, record=1000, columns=10)
+    )
+    asked = 0
+
+    def once_not(snapshot: Snapshot) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise NoDocument("Not now.")
+        return NO_KEYS.changing("add rows")(snapshot)
+
+    dialect = msgspec.convert(document, Document).dialect
+    told = await asyncio.wait_for(
+        asyncio.gather(
+            end.add([Piece(b"1\n", 1, False)], dialect, document, once_not),
+            end.add([Piece(b"2\n", 1, False)], dialect, document, NO_KEYS.changing("add rows")),
+            return_exceptions=True,
+        ),
+        PATIENCE,
+    )
+    assert isinstance(told[0], NoDocument)
+    assert quicker == 1
+    assert await source(node) == b"id\n0\n2\n"
+
+
+async def test_a_sender_knows_newer_rows_of_another_node_than_its_own(
+    start_node: StartNode,
+) -> None:
+    store = MemoryStore()
+    one, other = await start_node(memory(store)), await start_node(memory(store))
+    await one.put(b"id\n0\n")
+    stays = Adding(one)  # so that this node remembers where it left the table
+    stays.send(b"1\n")
+    viewer = await one.join()
+    await viewer.settles(lambda v: v.registers["document"]["rows"] == 2)
+    await add(other, b"2\n")
+    assert (await add(one, b"3\n"))["rows_added"] == 1
+    stays.send(b"4\n")
+    assert (await stays.end())["rows_added"] == 2
+    assert await source(one) == b"id\n0\n1\n2\n3\n4\n"
+
+
 def shared_memory() -> Callable[[], Backend]:
     store = MemoryStore()
     return lambda: memory(store)
@@ -249,6 +361,7 @@ async def test_senders_at_once_lose_no_row_and_split_none(
     seed: int,
 ) -> None:
     monkeypatch.setattr(accept_append, "APPEND_INTERVAL", 0.003)
+    monkeypatch.setattr(document_end, "CHANGE_INTERVAL", 0.003)
     make = shared()
     chance = random.Random(seed)
     nodes = [await start_node(make()) for _ in range(2)]
@@ -418,6 +531,7 @@ async def test_while_a_file_arrives_no_row_is_added(node: Node) -> None:
     adding.send(b"5\n")
     problem = await adding.refused(409, "upload_in_progress")
     assert problem["detail"].endswith("1 row was added before.")
+    assert problem["rows_added"] == 1
     await uploader.say("upload_cancel")
     await uploader.settles(lambda v: v.registers.get("upload") is None)
     assert uploader.registers["document"]["rows"] == 4
@@ -461,6 +575,7 @@ async def test_a_row_over_the_limit_is_refused_after_the_rows_before_it(
     )
     assert "Row 3" in problem["detail"]
     assert problem["detail"].endswith("2 rows were added before.")
+    assert problem["rows_added"] == 2
     problem = await node.refusal("POST", ROWS, 413, "too_large", data=b"6\n" + b"\t" * 10 + b"\n")
     assert "11 columns" in problem["detail"]
     assert (await column(node))[3:] == ["4", "5", "6"]
