@@ -1,3 +1,4 @@
+import { NARROWEST_PX, WIDEST_PX } from "./columns.js";
 import { make } from "./dom.js";
 import { number } from "./format.js";
 
@@ -9,6 +10,7 @@ import { number } from "./format.js";
  * @property {number} right  excluded
  * @property {number} count  of all columns
  * @property {boolean[]} numeric
+ * @property {(column: number) => number} width  px
  * @property {Map<string, number>} cuts  "row:column" of cells that the page has shortened
  */
 
@@ -82,7 +84,7 @@ function columnGap() {
  * @param {number} column
  * @param {Sight} sight
  */
-function headCell(page, column, { numeric }) {
+function headCell(page, column, { numeric, width }) {
   const name = page.header[column] ?? "";
   const cell = make("th", { scope: "col", "data-column": String(column) });
   const shown = make("span", { class: "head", "data-number": number(column + 1) }, shorten(name));
@@ -99,6 +101,9 @@ function headCell(page, column, { numeric }) {
     tabindex: "-1",
     "aria-orientation": "vertical",
     "aria-label": `Width of column ${shorten(name) || column + 1}`,
+    "aria-valuemin": String(NARROWEST_PX),
+    "aria-valuemax": String(WIDEST_PX),
+    "aria-valuenow": String(Math.round(width(column))),
   });
   cell.append(shown, grip);
   return cell;

@@ -1,6 +1,6 @@
 /** @typedef {import("./types.js").PageMessage} PageMessage */
 
-const NARROWEST_PX = 48;
+export const NARROWEST_PX = 48;
 const WIDEST_AUTO_PX = 360;
 const WIDEST_AUTO_ON_PHONE_PX = 240;
 const PHONE = "(max-width: 760px)";

@@ -100,7 +100,6 @@ export class People {
     this.#button.dataset.count = String(count);
     const words = count === 1 ? "Only you are here" : `${number(count)} here`;
     this.#button.title = words;
-    this.#button.setAttribute("aria-label", `${words}: show who`);
     this.#words.textContent = words;
     const named = Array.isArray(this.#here.people);
     const shown = named || count === 1 ? [...others, { name: this.#me.name, color: this.#me.color }].slice(0, FACES) : [];

@@ -1,5 +1,3 @@
-import { WIDEST_PX } from "./columns.js";
-
 /** @typedef {import("./table.js").TableView} TableView */
 
 const STEP_PX = 16;
@@ -90,6 +88,7 @@ export class Resizer {
     event.preventDefault();
     event.stopImmediatePropagation();
     this.#view.layOut();
+    this.#tell(grip, column);
     this.#announce(`${Math.round(this.#view.columns.width(column))} pixels wide`);
   }
 
@@ -101,7 +100,14 @@ export class Resizer {
   #set(grip, column, width) {
     this.#view.columns.choose(column, width);
     this.#view.layOut();
-    grip.setAttribute("aria-valuemax", String(WIDEST_PX));
+    this.#tell(grip, column);
+  }
+
+  /**
+   * @param {HTMLElement} grip
+   * @param {number} column
+   */
+  #tell(grip, column) {
     grip.setAttribute("aria-valuenow", String(Math.round(this.#view.columns.width(column))));
   }
 }

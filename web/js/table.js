@@ -351,7 +351,7 @@ export class TableView {
   /** @returns {import("./cells.js").Sight} */
   #sight() {
     const { left, right } = this.#window;
-    return { room: this.#room, left, right, count: this.#columns.count, numeric: this.#numeric, cuts: this.#cuts };
+    return { room: this.#room, left, right, count: this.#columns.count, numeric: this.#numeric, cuts: this.#cuts, width: (column) => this.#columns.width(column) };
   }
 
   /** @param {PageMessage} page */

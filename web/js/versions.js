@@ -82,7 +82,7 @@ export class Versions {
       item.append(make("p", { class: "badge" }, "shown now"));
       return item;
     }
-    const button = make("button", { type: "button", "data-version": String(version.version), "aria-label": `Show version ${number(version.version)} to everyone` }, "Show this one to everyone");
+    const button = make("button", { type: "button", "data-version": String(version.version), "aria-label": `Show this one to everyone: version ${number(version.version)}` }, "Show this one to everyone");
     button.disabled = !live;
     button.addEventListener("click", () => this.#choose(version.version));
     item.append(button);
