@@ -192,7 +192,10 @@ class Backend(Protocol):
     # Documents
 
     async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
-        """Store blocks and their index entries; they expire 15 min after the last such write."""
+        """Store blocks and their index entries; they expire 15 min after the last such write.
+
+        A document that was kept is not forgotten earlier for it.
+        """
 
     async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:
         """The compressed bytes of these blocks, in order. Raises `Missing` if one is gone."""

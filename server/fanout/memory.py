@@ -235,7 +235,7 @@ class MemoryBackend:
         if here.documents.get(document) is not known:
             self._store.forget_document(here, document)
         self._grow(known, blocks)
-        known.expires = time.monotonic() + self._incomplete_life
+        known.expires = max(known.expires, time.monotonic() + self._incomplete_life)
         here.documents[document] = known
 
     async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:

@@ -232,8 +232,10 @@ class RedisBackend:
             pipe.hset(data, mapping={str(block.number): block.data for block in blocks})
             for first, entries in _runs(blocks):
                 pipe.setrange(index, first * ENTRY_BYTES, entries)
-            pipe.pexpire(data, self._incomplete_life)
-            pipe.pexpire(index, self._incomplete_life)
+            for key in (data, index):
+                # A kept document must not lose its life to a late write of one that was cut off.
+                pipe.pexpire(key, self._incomplete_life, nx=True)
+                pipe.pexpire(key, self._incomplete_life, gt=True)
             await pipe.execute()
 
     async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:

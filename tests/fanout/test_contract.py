@@ -506,6 +506,19 @@ async def test_an_incomplete_document_is_forgotten_unless_it_is_kept(
     assert await a.backend.index(room, "left") == b""
 
 
+async def test_a_block_that_comes_late_does_not_shorten_the_life_of_a_kept_document(
+    nodes: Nodes, room: str
+) -> None:
+    a = await nodes.start("a", incomplete_life=0.5)
+    await a.backend.append(room, set={"page": 1})
+    await a.backend.put_blocks(room, "kept", [block(0)])
+    await a.backend.keep(room, ["kept"])
+    await a.backend.put_blocks(room, "kept", [block(0)])
+    await a.backend.put_blocks(room, "left", [block(0)])
+    await eventually(lambda: _gone(a.backend, room, "left"))
+    assert await a.backend.extent(room, "kept") == (1, 1)
+
+
 async def test_a_document_can_be_dropped_later(nodes: Nodes, room: str) -> None:
     a = await nodes.start("a")
     await a.backend.put_blocks(room, "d", [block(0)])
