@@ -21,6 +21,7 @@ from server.accept.correct import Corrector
 from server.accept.health import HealthDoor
 from server.accept.keys import KeysDoor
 from server.accept.metrics import MetricsDoor
+from server.accept.openapi import OpenApiDoor
 from server.accept.problems import middleware
 from server.accept.prose import message_renderer
 from server.accept.recount import Recounts
@@ -184,6 +185,7 @@ def _add_routes(
             web.get("/api/rooms/{uuid}/rows/{row}/cells/{column}", api.get_cell),
             web.get("/api/rooms/{uuid}/chat", chat.get),
             web.post("/api/rooms/{uuid}/chat", chat.post),
+            web.get("/api/openapi.json", OpenApiDoor().handle),
             web.get("/healthz", health.alive),
             web.get("/readyz", health.ready),
         ]

@@ -86,7 +86,7 @@ async def said_before(backend: Backend, room: str, change: Change, render: Rende
     return said_of(known, render)
 
 
-class _Words(msgspec.Struct):
+class Words(msgspec.Struct):
     body: str
     name: str = ""
     color: int | None = None
@@ -136,7 +136,7 @@ class ChatDoor:
     # Internal
 
     @staticmethod
-    async def _words(request: web.Request, is_form: bool) -> _Words:
+    async def _words(request: web.Request, is_form: bool) -> Words:
         limit = BODY_LIMIT
         body = bytearray()
         try:
@@ -155,9 +155,9 @@ class ChatDoor:
             if body.count(b"&") > 20:
                 raise BadMessage("This form has more fields than it should.")
             fields = dict(parse_qsl(body.decode("utf-8", "replace")))
-            return _Words(body=fields.get("body", ""), name=fields.get("name", ""))
+            return Words(body=fields.get("body", ""), name=fields.get("name", ""))
         try:
-            return msgspec.json.decode(body, type=_Words)
+            return msgspec.json.decode(body, type=Words)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BadMessage(f'Send {{"body": "Hello"}} as JSON: {error}.') from None
 
