@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from server.errors import Conflict, NoDocument, PageOutOfRange, UploadInProgress
+from server.errors import (
+    Conflict,
+    NoDocument,
+    PageOutOfRange,
+    UploadInProgress,
+    UploadLost,
+    UploadReplaced,
+)
 from server.fanout import changes
 from server.fanout.backend import Snapshot
 from server.fanout.memory import MemoryBackend
@@ -495,3 +502,156 @@ async def test_versions_are_found_where_an_older_release_kept_no_list(room: Room
     assert [each["id"] for each in changes.versions(state)] == ["a"]
     assert changes.kept_documents(state.registers) == ["a"]
     assert ids(await room.do(begin(state, "b"))) == ["a"]
+
+
+# Uploads that wait for their sender
+
+PAUSE = 4 * LEASE
+
+
+async def lasting(room: Room, id: str = "new", **more: Any) -> Snapshot:
+    """An upload that can be resumed has shown its first page."""
+    begun = await room.do(
+        changes.begin_upload(
+            await room.now(),
+            id=id,
+            name=f"{id}.tsv",
+            size=5000,
+            now_ms=NOW,
+            pause_ms=PAUSE,
+            owner="first",
+            token="hash",
+            **more,
+        )
+    )
+    return await room.do(
+        changes.announce(
+            begun.registers["upload"],
+            document(id, complete=False),
+            received=1000,
+            now_ms=NOW,
+            pause_ms=PAUSE,
+        )
+    )
+
+
+def resumed(state: Snapshot, owner: str = "second", now_ms: int = NOW) -> changes.Arguments:
+    return changes.resume_upload(state, token="hash", owner=owner, now_ms=now_ms, pause_ms=PAUSE)
+
+
+async def test_an_upload_whose_node_is_silent_waits_before_it_is_given_up(room: Room) -> None:
+    await room.show("old")
+    state = await lasting(room)
+    assert changes.restore(state, NOW + LEASE) is None
+    state = await room.do(changes.restore(state, NOW + LEASE + 1))
+    upload = state.registers["upload"]
+    assert (upload["paused"], upload["lease"], upload["received"]) == (True, NOW + PAUSE, 1000)
+    assert state.registers["document"] == document("new", complete=False)
+    assert changes.restore(state, NOW + PAUSE) is None
+    state = await room.do(changes.restore(state, NOW + PAUSE + 1))
+    assert "upload" not in state.registers
+    assert state.registers["document"] == document("old")
+    assert state.fields == {"document_id": "old"}
+
+
+async def test_nobody_else_begins_while_an_upload_waits_but_then_anyone_may(room: Room) -> None:
+    await room.show("old")
+    state = await lasting(room)
+    with pytest.raises(UploadInProgress, match="is just arriving"):
+        begin(state, "next", now_ms=NOW + PAUSE)
+    state = await room.do(changes.restore(state, NOW + LEASE + 1))
+    with pytest.raises(UploadInProgress, match="waits for its sender"):
+        begin(state, "next", now_ms=NOW + PAUSE)
+    state = await room.do(begin(state, "next", now_ms=NOW + PAUSE + 1))
+    assert state.registers["document"] == document("old")
+    assert state.fields["upload_id"] == "next"
+    assert "upload_token" not in state.fields
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_whoever_has_the_token_goes_on_whether_or_not_it_was_noticed(
+    room: Room, paused: bool
+) -> None:
+    await room.show("old")
+    state = await lasting(room)
+    if paused:
+        upload = state.registers["upload"]
+        state = await room.do(
+            changes.pause(
+                upload, document("new", 1200, complete=False), received=1500, until_ms=NOW + PAUSE
+            )
+        )
+        assert "upload_owner" not in state.fields
+    late = resumed(state, "third")
+    state = await room.do(resumed(state))
+    upload = state.registers["upload"]
+    assert (upload["id"], upload["paused"]) == ("new", False)
+    assert upload["received"] == (1500 if paused else 1000)
+    assert upload["previous"] == document("old")
+    assert state.fields["upload_owner"] == "second"
+    # Of two at the same moment the second has to look again, and is the newer one then.
+    with pytest.raises(Conflict):
+        await room.do(late)
+    assert (await room.do(resumed(state, "third"))).fields["upload_owner"] == "third"
+
+
+async def test_going_on_and_giving_up_cannot_both_happen(room: Room) -> None:
+    state = await room.do(changes.restore(await lasting(room), NOW + LEASE + 1))
+    give_up, go_on = changes.restore(state, NOW + PAUSE + 1), resumed(state, now_ms=NOW + PAUSE)
+    await room.do(go_on)
+    with pytest.raises(Conflict):
+        await room.do(give_up)
+    state = await room.now()
+    late = resumed(state, "late")
+    await room.do(changes.abort(state.registers["upload"]))
+    with pytest.raises(Conflict):
+        await room.do(late)
+    with pytest.raises(UploadLost, match="is over"):
+        resumed(await room.now())
+
+
+async def test_a_wrong_token_goes_on_with_nothing(room: Room) -> None:
+    state = await lasting(room)
+    for token in ("", "other"):
+        with pytest.raises(UploadLost):
+            changes.resume_upload(state, token=token, owner="x", now_ms=NOW)
+    without = await room.do(
+        changes.begin_upload(state, id="next", name="next.tsv", size=None, now_ms=NOW, replace=True)
+    )
+    with pytest.raises(UploadLost):
+        changes.resume_upload(without, token="", owner="x", now_ms=NOW)
+
+
+async def test_replacing_brings_back_what_was_and_begins_anew_in_one_change(room: Room) -> None:
+    await room.show("old")
+    state = await lasting(room)
+    state = await room.do(
+        changes.begin_upload(
+            state, id="next", name="next.tsv", size=9, now_ms=NOW, owner="other", replace=True
+        )
+    )
+    assert state.registers["document"] == document("old")
+    assert state.registers["page"] == page("old")
+    assert state.registers["upload"]["previous"] == document("old")
+    assert (state.fields["upload_id"], state.fields["upload_owner"]) == ("next", "other")
+    assert changes.was_replaced(state, "new")
+    assert not changes.was_replaced(state, "next")
+    with pytest.raises(UploadReplaced):
+        resumed(state)
+
+
+async def test_what_was_completed_in_between_is_not_replaced(room: Room) -> None:
+    state = await lasting(room)
+    replacing = changes.begin_upload(
+        state, id="next", name="next.tsv", size=9, now_ms=NOW, replace=True
+    )
+    state = await room.do(
+        changes.complete(state.registers["upload"], document("new"), announced=True)
+    )
+    with pytest.raises(Conflict):
+        await room.do(replacing)
+    state = await room.do(
+        changes.begin_upload(state, id="next", name="n", size=9, now_ms=NOW, replace=True)
+    )
+    assert state.registers["upload"]["previous"] == document("new")
+    assert not changes.was_replaced(state, "new")
