@@ -465,12 +465,23 @@ async def test_a_cell_is_quoted_in_the_chat(new_window: Callable[..., Any], node
 async def test_the_chat_notes_who_uploaded_a_version(
     new_window: Callable[..., Any], node: Node, room: str
 ) -> None:
-    here = await open_window(new_window, room)
+    wire = Wire()
+    here = await wire.open(new_window, room)
     await put_table(node, table(50), room=room.rsplit("/", 1)[1])
     await here.page.wait_for_selector("#log .note")
     note = await here.page.inner_text("#log .note")
     assert re.search(r"version 2 ", note, re.IGNORECASE)
     assert "uploaded" in note
+    # With a name, if it is known.
+    boot = json.loads(await here.page.text_content("#boot") or "")["state"]
+    by = {"id": "", "name": "<i>Otter</i>", "color": 4}
+    shown = boot["set"]["document"] | {"id": "other", "version": 3, "by": by}
+    wire.tell(
+        {"type": "state", "uuid": boot["set"]["document"]["id"], "epoch": boot["epoch"]}
+        | {"rev": boot["rev"] + 1_000, "set": {"document": shown}}
+    )
+    await here.page.wait_for_selector("#log .note [data-person='4']:text('<i>Otter</i>')")
+    assert "uploaded version 3" in await here.page.inner_text("#log .note:last-child")
     # Only what was seen to happen is noted.
     late = await open_window(new_window, room)
     await late.page.wait_for_selector("#chat-empty:visible")

@@ -13,6 +13,8 @@ const CHARACTERS = 4_000;
 /** How much of a message's limit is left when the count begins to show. */
 const NEAR = 400;
 const QUOTED = 60;
+/** The log is laid out no more often than this, however much is said. */
+const PACE_MS = 100;
 
 /** The room's chat: what was said, what is on its way, and the field to say something. */
 export class Chat {
@@ -37,6 +39,10 @@ export class Chat {
   #newer = need("#newer", HTMLElement);
   #unread = 0;
   #begun = false;
+  /** @type {{messages: import("./types.js").ChatEntry[], whole: boolean}} heard and not shown yet */
+  #heard = { messages: [], whole: false };
+  #shownAt = 0;
+  #showTimer = 0;
   /** The newest version of the table that was seen. */
   #version = 0;
 
@@ -76,7 +82,7 @@ export class Chat {
     });
     this.#me.on("change", () => this.#showMe());
     this.#session.on("message", (message) => {
-      if (message.type === "chat") this.#heard(message);
+      if (message.type === "chat") this.#hear(message);
       else if (message.type === "state") this.#tableChanged(Boolean(message.whole));
     });
     document.addEventListener("visibilitychange", () => this.#look());
@@ -106,7 +112,19 @@ export class Chat {
   // Internal
 
   /** @param {import("./types.js").ChatMessage} chat */
-  #heard({ messages, whole }) {
+  #hear({ messages, whole }) {
+    if (whole) this.#heard = { messages, whole };
+    else this.#heard.messages.push(...messages);
+    clearTimeout(this.#showTimer);
+    const wait = this.#shownAt + PACE_MS - Date.now();
+    if (wait > 0 && wait <= PACE_MS) this.#showTimer = window.setTimeout(() => this.#showHeard(), wait);
+    else this.#showHeard();
+  }
+
+  #showHeard() {
+    const { messages, whole } = this.#heard;
+    this.#heard = { messages: [], whole: false };
+    this.#shownAt = Date.now();
     const own = new Set(messages.filter(({ id }) => this.#outbox.remove(id)).map(({ id }) => id));
     const fresh = this.#log.take(messages, whole);
     // What was said before this page came is not news.

@@ -18,7 +18,6 @@ export class Me {
   #events = new Emitter();
   #name = "";
   #color = 0;
-  #viewer = "";
 
   /** @param {Session} session */
   constructor(session) {
@@ -45,16 +44,9 @@ export class Me {
     return this.#color;
   }
 
-  /** This connection's id in the room; empty before there is one. */
-  get viewer() {
-    return this.#viewer;
-  }
-
   start() {
     this.#session.on("message", (message) => {
-      if (message.type !== "hello") return;
-      this.#viewer = message.viewer;
-      this.#tell();
+      if (message.type === "hello") this.#tell();
     });
     // Another tab of this browser.
     addEventListener("storage", ({ key }) => {

@@ -74,7 +74,7 @@ export class People {
 
   /** Everyone but this viewer, in an order that does not change when they turn pages. */
   #others() {
-    const others = (this.#here.people ?? []).filter(({ id }) => id !== this.#me.viewer);
+    const others = (this.#here.people ?? []).filter(({ id }) => id !== this.#session.viewer);
     return others.sort((a, b) => a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1));
   }
 
@@ -114,7 +114,7 @@ export class People {
     line.dataset.person = String(color);
     paint(need(".face", HTMLElement, line), { name, color });
     need("bdi", HTMLElement, line).textContent = name;
-    const me = this.#here.people?.find(({ id }) => id === this.#me.viewer);
+    const me = this.#here.people?.find(({ id }) => id === this.#session.viewer);
     badge(line, me);
     need(".where", HTMLElement, line).textContent = me ? where(me) : "";
   }
