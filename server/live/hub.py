@@ -7,10 +7,12 @@ viewers, send heartbeats, say how many are here, and give up uploads whose lease
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, web
@@ -25,6 +27,7 @@ from server.live.reader import Reader
 from server.live.room import LiveRoom
 from server.live.talk import Render
 from server.live.viewer import Viewer, prepare_socket
+from server.live.wording import OwnWording, Wording
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +39,9 @@ SWEEP_SLICE: Final = 512
 BEAT: Final = 1.0
 # Heartbeats a viewer may leave without any sign of life (a pong is one).
 MISSED_BEATS: Final = 3
-# Counts of viewers are forgotten by the others after 6 s, so they are said anew before that.
+# The others forget this node's viewers after 6 s, so it names them anew before that.
 HERE_INTERVAL: Final = 2.0
-# A storm of joins says the count this often, not once a viewer.
+# A storm of joins is said this often, not once a viewer; in large rooms at their own pace.
 HERE_DEBOUNCE: Final = 0.2
 CARE_INTERVAL: Final = 1.0
 # Seconds before a job that failed goes on: a fault that lasts must not fill the log.
@@ -75,7 +78,9 @@ class Hub:
         self._lag: set[Viewer] = set()
         self._leaving: dict[str, asyncio.Future[None]] = {}
         self._degraded = False
-        self._counted: dict[str, int] = {}
+        self._wording = OwnWording(reader)
+        self._said_at: dict[str, float] = {}  # when each room's viewers were named last
+        self._stirred: set[str] = set()  # rooms whose viewers are others since
         self._here_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._beat_every = min(BEAT, heartbeat)
@@ -129,12 +134,26 @@ class Hub:
                 f"This node has reached its limit of {self.capacity:,} viewers. Try again shortly."
             )
 
-    def join(self, room: str, ws: web.WebSocketResponse, transport: asyncio.Transport) -> Viewer:
-        """Add the viewer behind a prepared socket. From now on nothing else sends data on `ws`."""
+    def join(
+        self,
+        room: str,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        wording: Wording | None = None,
+    ) -> Viewer:
+        """Add the viewer behind a prepared socket. From now on nothing else sends data on `ws`.
+
+        Viewers of one kind share one `wording`; without it they are told as docs/PROTOCOL.md says.
+        """
         now = asyncio.get_running_loop().time()
         prepare_socket(transport)
         viewer = Viewer(
-            secrets.token_hex(8), room, transport, deflate=ws.compress == FULL_WINDOW, now=now
+            secrets.token_hex(8),
+            room,
+            transport,
+            deflate=ws.compress == FULL_WINDOW,
+            now=now,
+            wording=wording,
         )
         self.viewers[viewer.id] = viewer
         min(self._turns, key=len)[viewer.id] = viewer
@@ -145,12 +164,16 @@ class Hub:
         live = self.rooms.get(viewer.room)
         if live is None:
             live = self.rooms[viewer.room] = LiveRoom(
-                viewer.room, self._reader, self._lag, self._render
+                viewer.room,
+                self._wording,
+                self._lag,
+                self._render,
+                node=self._backend.node_id,
+                stirred=partial(self._stir, viewer.room),
             )
-            live.degraded = self._degraded
+            live.set_degraded(self._degraded)
             self._backend.follow(viewer.room)
         live.add(viewer)
-        self._here_due.set()
         return live
 
     def leave(self, viewer: Viewer) -> None:
@@ -167,7 +190,6 @@ class Hub:
         if live is None:
             return
         live.remove(viewer)
-        self._here_due.set()
         if not live.viewers:
             del self.rooms[viewer.room]
             self._backend.unfollow(viewer.room)
@@ -193,6 +215,7 @@ class Hub:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_PATIENCE)
+        await self._say_gone()
         for room in list(self.rooms.values()):
             await room.close()
 
@@ -264,30 +287,54 @@ class Hub:
                 if not viewer.offer(frame, now) and viewer.lagging:
                     self._lag.add(viewer)
 
+    def _stir(self, room: str) -> None:
+        self._stirred.add(room)
+        self._here_due.set()
+
     async def _say_here(self) -> None:
-        """Tell the fan-out how many viewers each room has on this node."""
+        """Tell the fan-out which viewers each room has on this node."""
+        loop = asyncio.get_running_loop()
+        regular = loop.time()
         while True:
-            try:
-                async with asyncio.timeout(HERE_INTERVAL):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(regular + HERE_INTERVAL):
                     await self._here_due.wait()
-                await asyncio.sleep(HERE_DEBOUNCE)
-                everything = False
-            except TimeoutError:
-                everything = True
-            self._here_due.clear()
-            counts = {uuid: len(room.viewers) for uuid, room in self.rooms.items()}
-            said = dict(counts) if everything else {}
-            said |= {
-                uuid: count for uuid, count in counts.items() if self._counted.get(uuid) != count
-            }
-            said |= {uuid: 0 for uuid in self._counted if uuid not in counts}
-            self._counted = counts
+                    await asyncio.sleep(HERE_DEBOUNCE)
+            now = loop.time()
+            if now >= regular + HERE_INTERVAL:
+                regular = now
+                self._stirred.update(self.rooms, self._said_at)
+            said = {room: self._present(room) for room in self._stirred if self._is_due(room, now)}
+            self._stirred.difference_update(said)
+            if not self._stirred:
+                self._here_due.clear()
+            for room, present in said.items():
+                if present.count:
+                    self._said_at[room] = now
+                else:
+                    self._said_at.pop(room, None)
             if not said:
                 continue
             try:
-                await self._backend.present({uuid: Present(count) for uuid, count in said.items()})
+                await self._backend.present(said)
             except TablecastError as error:
-                log.debug("the number of viewers could not be said: %s", error)
+                log.debug("who is here could not be said: %s", error)
+
+    def _is_due(self, room: str, now: float) -> bool:
+        live = self.rooms.get(room)
+        pace = 0.0 if live is None else min(live.people.pace, HERE_INTERVAL)
+        return now >= self._said_at.get(room, 0.0) + pace
+
+    def _present(self, room: str) -> Present:
+        live = self.rooms.get(room)
+        return Present(0) if live is None else live.people.said()
+
+    async def _say_gone(self) -> None:
+        """This node's viewers need not be believed in until its lease ends."""
+        gone, self._said_at = {room: Present(0) for room in self._said_at}, {}
+        with contextlib.suppress(TimeoutError, TablecastError):
+            async with asyncio.timeout(CLOSE_PATIENCE):
+                await self._backend.present(gone)
 
     async def _care(self) -> None:
         """Give up uploads whose node is gone; keep rooms alive that someone watches."""

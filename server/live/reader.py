@@ -122,7 +122,7 @@ class Reader:
         envelope = Envelope(
             uuid=room,
             document=document.id,
-            page_no=offset // size + 1,
+            page_no=page_number(document.rows, offset, size),
             page_size=size,
             total_number=document.rows,
             first_row=offset + 1,
@@ -358,6 +358,11 @@ def page_offset(document: Document | None, page_no: int, size: int) -> int:
     if not 1 <= page_no <= pages:
         raise PageOutOfRange(f"There is no page {page_no}: this table has pages 1 to {pages:,}.")
     return (page_no - 1) * size
+
+
+def page_number(rows: int, offset: int, size: int) -> int:
+    """The page that begins nearest to `offset`, from 1; offsets may be no multiple of `size`."""
+    return min(page_count(rows, size), (offset + size // 2) // size + 1)
 
 
 def page_count(rows: int, size: int) -> int:

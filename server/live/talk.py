@@ -7,11 +7,11 @@ however much is said. Whoever has missed more than the tail holds is told to beg
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from server.document.messages import ChatMessage, Said, encode
-from server.live.frames import EMPTY, Frame, encode_frame
+from server.document.messages import Said, encode
+from server.live.frames import EMPTY, Frame
 
 KEPT: Final = 200
 # Bytes of JSON, about what a page may have: a tail of the longest messages would be six times that.
@@ -21,6 +21,8 @@ FRAMES: Final = 8
 
 # The HTML of a chat message as it is stored: `id`, `name`, `color`, `time`, `body`.
 Render = Callable[[Mapping[str, Any]], str]
+# The frame of messages in an epoch, and whether they are all there is.
+Encode = Callable[[str, Sequence[Said], bool], Frame]
 
 
 class Talk:
@@ -31,7 +33,6 @@ class Talk:
         self._tail: deque[tuple[Said, int]] = deque()
         self._bytes = 0
         self._forgotten = 0  # the revision up to which messages may be missing
-        self._frames: OrderedDict[tuple[str, int, int, bool], Frame] = OrderedDict()
 
     # API
 
@@ -54,7 +55,6 @@ class Talk:
         messages = list(messages)
         self._tail.clear()
         self._bytes = self._forgotten = 0
-        self._frames.clear()
         if len(messages) >= KEPT:
             # There may have been others before these.
             self._forgotten = int(messages[0].get("rev", 0)) - 1
@@ -62,26 +62,14 @@ class Talk:
             before = known.get((message.get("id"), message.get("rev"), message.get("body")))
             self._append(said_of(message, self._render) if before is None else before)
 
-    def frame(self, epoch: str, after: int, upto: int, *, whole: bool = False) -> Frame:
-        """What was said after revision `after`, up to `upto`; EMPTY if there is nothing to tell.
+    def since(self, after: int, upto: int) -> tuple[Sequence[Said], bool]:
+        """What was said after revision `after`, up to `upto`; and whether that is all there is.
 
-        It replaces what the reader has if `whole`, or if the tail does not reach back so far.
+        All of it, if the tail does not reach back so far: then it replaces what the reader has.
         """
-        whole = whole or after < self._forgotten
-        messages = [
-            said for said, _ in self._tail if said.rev <= upto and (whole or said.rev > after)
-        ]
-        if not messages and not whole:
-            return EMPTY
-        first, last = (messages[0].rev, messages[-1].rev) if messages else (0, 0)
-        key = (epoch, first, last, whole)
-        frame = self._frames.get(key)
-        if frame is None:
-            message = ChatMessage(epoch=epoch, rev=last, whole=whole, messages=messages)
-            frame = self._frames[key] = encode_frame(encode(message))
-            if len(self._frames) > FRAMES:
-                self._frames.popitem(last=False)
-        return frame
+        whole = after < self._forgotten
+        said = [each for each, _ in self._tail if each.rev <= upto and (whole or each.rev > after)]
+        return said, whole
 
     # Internal
 
@@ -93,6 +81,29 @@ class Talk:
             oldest, dropped = self._tail.popleft()
             self._bytes -= dropped
             self._forgotten = oldest.rev
+
+
+class Tellings:
+    """Frames of what was said, each built once for all who have missed the same."""
+
+    def __init__(self, talk: Talk, encode: Encode) -> None:
+        self._talk = talk
+        self._encode = encode
+        self._frames: OrderedDict[tuple[object, ...], Frame] = OrderedDict()
+
+    def frame(self, epoch: str, after: int, upto: int) -> Frame:
+        """`Talk.since` in the words of `encode`; EMPTY if there is nothing to tell."""
+        messages, whole = self._talk.since(after, upto)
+        if not messages and not whole:
+            return EMPTY
+        ends = (messages[0], messages[-1]) if messages else ()
+        key = (epoch, whole, *((said.id, said.rev) for said in ends))
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = self._frames[key] = self._encode(epoch, messages, whole)
+            if len(self._frames) > FRAMES:
+                self._frames.popitem(last=False)
+        return frame
 
 
 def said_of(message: Mapping[str, Any], render: Render) -> Said:

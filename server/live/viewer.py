@@ -7,6 +7,7 @@ import socket
 from typing import Final
 
 from server.live.frames import Frame, close
+from server.live.wording import Wording
 
 # A viewer with more than this still unsent gets nothing new until it has drained: what it would
 # get meanwhile is older than what it will get then.
@@ -23,15 +24,20 @@ class Viewer:
 
     `rev` of `epoch` is the last revision whose registers were written to it, `page` the serial
     number of the last rendering of the page that was, `chat` the revision up to which it was told
-    what was said (-1: it needs all of that). `behind` means that it must be written a
-    whole state, `ended` that it was asked to leave and nothing more may be written. All methods
-    return at once, except `tell`, which only the viewer's own reader awaits.
+    what was said (-1: it needs all of that). `behind` means that it must be written a whole state,
+    `ended` that it was asked to leave and nothing more may be written. All methods return at once,
+    except `tell`, which only the viewer's own reader awaits.
+
+    `name`, `color`, `role` and `browsing` (rows before the page that it looks at by itself, None:
+    it follows the room's) are what the others see of it; call `LiveRoom.stir` after a change.
+    `wording` is how it is told what happens (None: as docs/PROTOCOL.md says).
     """
 
     __slots__ = (
         "_drained",
         "_unsent",
         "behind",
+        "browsing",
         "chat",
         "color",
         "deflate",
@@ -47,10 +53,18 @@ class Viewer:
         "room",
         "seen_at",
         "transport",
+        "wording",
     )
 
     def __init__(
-        self, viewer_id: str, room: str, transport: asyncio.Transport, *, deflate: bool, now: float
+        self,
+        viewer_id: str,
+        room: str,
+        transport: asyncio.Transport,
+        *,
+        deflate: bool,
+        now: float,
+        wording: Wording | None = None,
     ) -> None:
         self.id = viewer_id
         self.room = room
@@ -63,6 +77,8 @@ class Viewer:
         self.name = "Guest"
         self.color = 0
         self.role = "guest"
+        self.browsing: int | None = None
+        self.wording = wording
         self.behind = True
         self.lagging = False
         self.ended = False

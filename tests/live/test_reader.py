@@ -47,7 +47,7 @@ def reader_of(backend: MemoryBackend, *, block_cache: int = 0) -> Reader:
 
 async def stored(backend: MemoryBackend, data: bytes) -> Document:
     limits = UploadLimits(
-        document=1 << 30, record=16 * MiB, columns=16_384, page_size=100, lease=30
+        document=1 << 30, record=16 * MiB, columns=16_384, page_size=100, lease=30, pause=30
     )
     ingest = Ingest(backend, ROOM, name="t.tsv", size=len(data), limits=limits)
     await ingest.begin()

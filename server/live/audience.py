@@ -1,0 +1,419 @@
+"""Those viewers of a room who understand one wording: what each was told, and the one flush.
+
+The way of a change: `take` notes it and wakes the flush; the flush renders the page if it is
+another one now, builds the frames once, and writes them to every viewer. Only the newest state is
+ever flushed: changes that come during a flush are merged into the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from server.document.dialect import Dialect
+from server.document.messages import ErrorMessage, HereMessage, PointMessage, error_message
+from server.errors import Missing, TablecastError
+from server.live.facts import Facts
+from server.live.frames import EMPTY, FAST_FROM, Frame, encode_frame, join
+from server.live.talk import Tellings
+from server.live.viewer import Viewer
+from server.live.wording import View, Wording
+
+log = logging.getLogger(__name__)
+
+# Seconds from one flush to the next: 20 pages a second are more than anyone can read.
+FLUSH_INTERVAL: Final = 0.05
+# Seconds that a state waits for its page, so that both go out in one write.
+PAGE_PATIENCE: Final = 0.1
+# Viewers written before other rooms get their turn: about 2 ms of work.
+SLICE: Final = 128
+# Seconds between tries to render a page that could not be read; the last is repeated.
+RENDER_RETRIES: Final = (0.1, 0.3, 1.0, 3.0)
+# People whose pointing is told in one flush; of others there is more in the next one.
+POINTS: Final = 20
+
+PageKey = tuple[object, ...]
+Rendering = asyncio.Task[tuple["PageKey", Frame] | TablecastError]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the last flush showed. `delta` takes a viewer from `base` to `rev`."""
+
+    epoch: str
+    rev: int
+    base: int
+    page: int  # serial number of the rendering
+    page_changed: bool
+    delta: Frame
+
+
+class Audience:
+    """`viewers` is in the order in which they are written.
+
+    `here` gives what a newcomer is told of who is there.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        wording: Wording,
+        lag: set[Viewer],
+        here: Callable[[], HereMessage],
+    ) -> None:
+        self.viewers: dict[str, Viewer] = {}
+        self._facts = facts
+        self._wording = wording
+        self._lag = lag
+        self._here = here
+        self._tellings = Tellings(facts.talk, wording.chat)
+        self._changed: dict[str, Any] = {}
+        self._whole = facts.loaded  # a snapshot came: everyone gets the whole state
+        self._here_due: HereMessage | None = None
+        self._here_frame: tuple[HereMessage, Frame] | None = None
+        self._points: dict[str, PointMessage] = {}
+        self._flush_task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._flushed_at = float("-inf")
+        self._shown: Shown | None = None
+        self._page_key: PageKey | None = None
+        self._page_serial = 0
+        self._page_frame = EMPTY
+        self._wanted: tuple[str, Dialect, int, int] | None = None
+        self._rendering: Rendering | None = None
+        self._page_failures = 0
+        self._unreadable = EMPTY  # what was told of a page that cannot be read
+        self._whole_frame: tuple[tuple[object, ...], int, Frame] | None = None
+        if facts.loaded:
+            self._wake()
+
+    # API
+
+    def take(self, changed: Mapping[str, Any] | None) -> None:
+        """The facts are others now: these registers are, or all of them (None)."""
+        if changed is None:
+            self._whole = True
+        else:
+            self._changed |= changed
+        self._wake()
+
+    def tell_here(self, message: HereMessage) -> None:
+        self._here_due = message
+        self._wake()
+
+    def tell_point(self, message: PointMessage) -> None:
+        """Each one's last word counts; who points later than too many others waits his turn."""
+        if message.viewer in self._points or len(self._points) < POINTS:
+            self._points[message.viewer] = message
+            self._wake()
+
+    def tell_status(self) -> None:
+        """To everyone who does not lag; the others hear of it with their next state."""
+        self._whole_frame = None
+        frame = self._wording.status(self._facts.degraded)
+        now = asyncio.get_running_loop().time()
+        for viewer in list(self.viewers.values()):
+            self._offer(viewer, frame, now)
+
+    def add(self, viewer: Viewer) -> None:
+        self.viewers[viewer.id] = viewer
+        if self._shown is None and self._facts.degraded:
+            # Nothing of the room is known yet, and this is why.
+            now = asyncio.get_running_loop().time()
+            self._offer(viewer, self._wording.status(True), now)
+        self.catch_up(viewer)
+
+    def remove(self, viewer: Viewer) -> None:
+        self.viewers.pop(viewer.id, None)
+
+    def catch_up(self, viewer: Viewer) -> None:
+        """Write what a viewer has missed: the newest state, never what was between."""
+        shown = self._shown
+        if shown is None or self.viewers.get(viewer.id) is not viewer:
+            return
+        current = viewer.epoch == shown.epoch and viewer.rev == shown.rev
+        if current and viewer.page == shown.page and not viewer.behind:
+            return
+        now = asyncio.get_running_loop().time()
+        heard = viewer.chat if viewer.epoch == shown.epoch and viewer.rev <= shown.rev else -1
+        frame, page = self._whole_state(shown, heard)
+        if self._offer(viewer, frame, now):
+            viewer.behind = False
+            viewer.epoch, viewer.rev, viewer.page = shown.epoch, shown.rev, page
+            viewer.chat = shown.rev
+
+    def retire(self) -> None:
+        """Stop the flush: nobody is told anything any more."""
+        if self._flush_task is not None:
+            self._flush_task.cancel()
+        self._stop_rendering()
+
+    async def settled(self) -> None:
+        """Wait until there is nothing left to say, or until it was retired."""
+        while self._flush_task is not None:
+            await asyncio.wait([self._flush_task])
+
+    # The flush
+
+    def _wake(self) -> None:
+        self._woken.set()
+        if self._flush_task is None:
+            self._flush_task = asyncio.create_task(self._flush(), name=f"flush {self._facts.uuid}")
+
+    @property
+    def _dirty(self) -> bool:
+        facts = self._facts
+        return bool(
+            self._whole
+            or self._here_due
+            or self._points
+            or self._changed
+            or self._shown is None
+            or (self._shown.epoch, self._shown.rev) != (facts.epoch, facts.rev)
+        )
+
+    async def _flush(self) -> None:
+        """Flush until nothing is left to say. The one task here, started when it is needed."""
+        loop = asyncio.get_running_loop()
+        try:
+            while self._dirty or self._page_failures or self._page_due() != self._page_key:
+                if self._page_failures and not self._dirty:
+                    # A page that could not be read is tried again until it can be or another
+                    # one is shown.
+                    step = min(self._page_failures, len(RENDER_RETRIES)) - 1
+                    await self._until_woken(RENDER_RETRIES[step])
+                pause = self._flushed_at + FLUSH_INTERVAL - loop.time()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                if not self._facts.loaded:
+                    self._flush_unloaded()
+                    return
+                self._flushed_at = loop.time()
+                await self._flush_once()
+        except Exception:
+            log.exception("room %s: the flush failed", self._facts.uuid)
+        finally:
+            self._flush_task = None
+
+    def _flush_unloaded(self) -> None:
+        """Before the first snapshot there is only to be said who is here and where they point."""
+        frame = join(*self._passing())
+        now = asyncio.get_running_loop().time()
+        for viewer in list(self.viewers.values()):
+            self._offer(viewer, frame, now)
+
+    async def _until_woken(self, seconds: float | None, *others: asyncio.Task[Any]) -> None:
+        """Wait for something new to say, for one of the others, or for the time to pass."""
+        self._woken.clear()
+        woken = asyncio.create_task(self._woken.wait())
+        try:
+            await asyncio.wait(
+                [woken, *others], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            woken.cancel()
+
+    async def _flush_once(self) -> None:
+        page_task = self._start_render()
+        if page_task is None:
+            await self._publish(page=None)
+            return
+        await asyncio.wait([page_task], timeout=PAGE_PATIENCE)
+        if not page_task.done():
+            await self._publish(page=None)
+            while not page_task.done():
+                view = self._wording.view(self._facts.registers)
+                if self._dirty or (view and view.wanted) != self._wanted:
+                    return  # it is told without this page, or brings another one
+                # Without a timeout: every call of the backend has its own.
+                await self._until_woken(None, page_task)
+        self._rendering = None
+        view = self._wording.view(self._facts.registers)
+        # A page that was left meanwhile shows that turning works; that of another table misleads.
+        same = view is not None and self._wanted is not None and view.wanted[0] == self._wanted[0]
+        await self._publish(page=page_task.result() if same else None)
+
+    def _page_due(self) -> PageKey | None:
+        """What the registers say is to be shown."""
+        view = self._wording.view(self._facts.registers)
+        return None if view is None else view.key
+
+    def _start_render(self) -> Rendering | None:
+        """The rendering of the page that is to be shown; None if it is shown already."""
+        view = self._wording.view(self._facts.registers)
+        self._want(None if view is None else view.wanted)
+        if view is None:
+            if self._page_key is not None:
+                self._page_key, self._page_frame = None, EMPTY
+                self._page_serial += 1
+            return None
+        if self._rendering is not None:
+            # A page that grows meanwhile is shown as it was begun, or it might never be.
+            return self._rendering
+        if view.key == self._page_key and not self._page_failures:
+            return None
+        self._rendering = asyncio.create_task(
+            self._render(view, self._facts.rev), name=f"render {self._facts.uuid}"
+        )
+        return self._rendering
+
+    def _want(self, wanted: tuple[str, Dialect, int, int] | None) -> None:
+        """Give up the rendering of another page, and what was told about it."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._stop_rendering()
+            self._is_readable()
+
+    def _is_readable(self) -> None:
+        self._page_failures = 0
+        self._unreadable = EMPTY
+
+    def _stop_rendering(self) -> None:
+        if self._rendering is not None:
+            self._rendering.cancel()
+            self._rendering = None
+
+    async def _render(self, view: View, rev: int) -> tuple[PageKey, Frame] | TablecastError:
+        try:
+            payload = await self._wording.page(self._facts.uuid, view, rev)
+        except TablecastError as error:
+            return error
+        except Exception:
+            log.exception("room %s: a page could not be rendered", self._facts.uuid)
+            return TablecastError("This page cannot be shown: something went wrong in the server.")
+        if len(payload) > FAST_FROM:
+            return view.key, await asyncio.to_thread(encode_frame, payload)
+        return view.key, encode_frame(payload)
+
+    async def _publish(self, page: tuple[PageKey, Frame] | TablecastError | None) -> None:
+        """Build the frames of what changed since the last publication and write them."""
+        facts, shown = self._facts, self._shown
+        frames: list[Frame] = []
+        changed, self._changed = self._changed, {}
+        whole, self._whole = self._whole, False
+        epoch, rev = facts.epoch, facts.rev
+        if whole or shown is None or shown.epoch != epoch:
+            base = -1  # nobody has a base for this: everyone gets the whole state
+        else:
+            base = shown.rev
+            if rev != base:
+                frames.append(self._wording.state(facts.uuid, epoch, rev, changed, False))
+        page_changed = False
+        if isinstance(page, TablecastError):
+            self._page_failures += 1
+            if self._page_failures == len(RENDER_RETRIES):
+                self._unreadable = self._wording.error(_explain(page))
+                frames.append(self._unreadable)
+        elif page is not None:
+            self._page_key, self._page_frame = page
+            self._page_serial += 1
+            self._is_readable()
+            page_changed = True
+            frames.append(self._page_frame)
+        if base >= 0:
+            frames.append(self._tellings.frame(epoch, base, rev))
+        frames += self._passing()
+        self._shown = shown = Shown(
+            epoch=epoch,
+            rev=rev,
+            base=base,
+            page=self._page_serial,
+            page_changed=page_changed,
+            delta=join(*frames),
+        )
+        await self._write(shown)
+
+    def _passing(self) -> list[Frame]:
+        """What is told once and has no revision."""
+        here, self._here_due = self._here_due, None
+        points, self._points = self._points, {}
+        frames = [self._here_in_words(here)] if here is not None else []
+        return frames + [self._wording.point(point) for point in points.values()]
+
+    async def _write(self, shown: Shown) -> None:
+        """Write to everyone, in slices; give way to a newer state, which the rest gets instead."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        waiting: Iterable[Viewer] = list(self.viewers.values())
+        for number, viewer in enumerate(waiting):
+            if number and number % SLICE == 0:
+                await asyncio.sleep(0)
+                now = loop.time()
+                if self._dirty and now > self._flushed_at + FLUSH_INTERVAL:
+                    self._first_is(viewer)
+                    return
+            if self.viewers.get(viewer.id) is viewer:
+                self._bring(viewer, shown, now)
+
+    def _first_is(self, first: Viewer) -> None:
+        """Begin the next round with `first`, so that a busy room leaves nobody waiting for ever."""
+        order = list(self.viewers.values())
+        at = next((i for i, viewer in enumerate(order) if viewer is first), 0)
+        self.viewers = {viewer.id: viewer for viewer in order[at:] + order[:at]}
+
+    def _bring(self, viewer: Viewer, shown: Shown, now: float) -> None:
+        """Take one viewer to `shown` by the delta if that is enough, else by the whole state."""
+        if viewer.behind or viewer.epoch != shown.epoch or viewer.rev > shown.rev:
+            self.catch_up(viewer)
+            return
+        page_is_right = shown.page_changed or viewer.page == shown.page
+        if viewer.rev == shown.base and page_is_right:
+            if not shown.delta.plain or self._offer(viewer, shown.delta, now):
+                viewer.rev, viewer.page, viewer.chat = shown.rev, shown.page, shown.rev
+        elif viewer.rev < shown.rev or not page_is_right:
+            self.catch_up(viewer)
+
+    def _whole_state(self, shown: Shown, heard: int) -> tuple[Frame, int]:
+        """Everything a newcomer needs, built once a flush however many come; and its page.
+
+        `heard`: the revision up to which it knows what was said.
+        """
+        facts = self._facts
+        chat = self._tellings.frame(shown.epoch, heard, shown.rev)
+        here = self._here_in_words(self._here())
+        parts = (shown, chat, here)
+        cached = self._whole_frame
+        if cached is not None and all(a is b for a, b in zip(cached[0], parts, strict=True)):
+            return cached[2], cached[1]
+        # Changes after `shown` may already stand in the registers; they come again with the next
+        # delta, and a register written twice is the same register.
+        registers = facts.registers
+        state = self._wording.state(facts.uuid, shown.epoch, shown.rev, registers, True)
+        page, page_frame = shown.page, self._page_frame
+        view = self._wording.view(registers)
+        if self._page_key and not (view and view.key[0] == self._page_key[0]):
+            # It would be taken for a page of the new document, whose own is on its way.
+            page, page_frame = -1, EMPTY
+        status = self._wording.status(facts.degraded)
+        frame = join(state, page_frame, self._unreadable, chat, here, status)
+        self._whole_frame = (parts, page, frame)
+        return frame, page
+
+    def _here_in_words(self, message: HereMessage) -> Frame:
+        if self._here_frame is None or self._here_frame[0] is not message:
+            self._here_frame = (message, self._wording.here(message))
+        return self._here_frame[1]
+
+    def _offer(self, viewer: Viewer, frame: Frame, now: float) -> bool:
+        if viewer.offer(frame, now):
+            return True
+        if viewer.lagging:
+            viewer.behind = True
+            self._lag.add(viewer)
+        return False
+
+
+def _explain(error: TablecastError) -> ErrorMessage:
+    """What people are told of a page that stays unreadable."""
+    message = error_message(error, about="page")
+    if isinstance(error, Missing):
+        return msgspec.structs.replace(
+            message,
+            message="This page cannot be read: its bytes are gone. Upload the file again.",
+        )
+    return message
