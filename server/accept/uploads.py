@@ -9,8 +9,9 @@ from typing import Final
 
 from server.accept.access import Guard
 from server.accept.upload import SENDING, Ingest, Recut, UploadLimits
+from server.document.blocks import document_too_large
 from server.document.messages import Person
-from server.errors import Draining, TablecastError, TooLarge
+from server.errors import Draining, TablecastError
 from server.fanout.backend import Backend, Change, Event, Here, Signal
 from server.fanout.tasks import end
 from server.settings import Settings
@@ -67,12 +68,7 @@ class Uploads:
             raise _draining()
         limit = self._limits.document
         if size is not None and size > limit:
-            raise TooLarge(
-                f"This file is larger than {limit:,} bytes, the most a table may have here. "
-                "The table before it stays.",
-                what="document",
-                limit=limit,
-            )
+            raise document_too_large(limit)
         ingest = Ingest(
             self._backend,
             room,

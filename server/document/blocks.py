@@ -215,7 +215,8 @@ class BlockCutter:
         self._cut(blocks, whole=True)
         if not self._cut_records:
             raise EmptyDocument(
-                "This file is empty: it has no row at all. Everyone keeps what they had."
+                "This file is empty: it has no row at all. Send one with a line of text at least. "
+                "Everyone keeps what they had."
             )
         return self._hand_out(blocks)
 
@@ -307,8 +308,9 @@ class BlockCutter:
         before = self._scanner.outside(bytes(self._rest[:line]))
         row = self._cut_records + len(split_lines(before))
         raise TooLarge(
-            f"{_row(row)} is larger than {_megabytes(self._record_limit)}, the limit. Everyone "
-            "keeps what they had.",
+            f"{_row(row)} is larger than {_megabytes(self._record_limit)}, the limit. See that the "
+            "table has a line for each row, and shorten what is longer. Everyone keeps what they "
+            "had.",
             what="record",
             limit=self._record_limit,
         )
@@ -379,7 +381,8 @@ class BlockCutter:
         if widest > self._column_limit:
             raise TooLarge(
                 f"{_row(self._cut_records + cells.index(widest))} has {widest:,} columns, and the "
-                f"limit is {self._column_limit:,}. Everyone keeps what they had.",
+                f"limit is {self._column_limit:,}. Leave some of them out, or make rows of them. "
+                "Everyone keeps what they had.",
                 what="columns",
                 limit=self._column_limit,
             )
@@ -398,7 +401,7 @@ class BlockCutter:
     def _too_much_before(self) -> TooLarge:
         return TooLarge(
             f"More than {_megabytes(self._record_limit)}, the limit, of comments and skipped lines "
-            "come before the first row of this file. Everyone keeps what they had.",
+            "come before the first row of this file. Leave them out. Everyone keeps what they had.",
             what="record",
             limit=self._record_limit,
         )
@@ -407,7 +410,8 @@ class BlockCutter:
 def document_too_large(limit: int, *, packed: bool = False) -> TooLarge:
     what = "The table in this file" if packed else "This file"
     return TooLarge(
-        f"{what} is larger than {_megabytes(limit)}, the limit. Everyone keeps what they had.",
+        f"{what} is larger than {_megabytes(limit)}, the limit. Split it and send a part, or leave "
+        "columns out. Everyone keeps what they had.",
         what="document",
         limit=limit,
     )
