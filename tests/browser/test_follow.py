@@ -155,8 +155,7 @@ async def test_nobody_who_browses_is_scrolled_whatever_the_room_does(
     await here.page.wait_for_selector('#table th:has-text("newer 1")')
     await here.shows(9, "801")
     assert await scrolled(here) == 640
-    notice = await here.page.wait_for_selector("#notice:visible")
-    said = await notice.inner_text()
+    said = await here.page.inner_text("#notice:visible")
     for words in ("newer.tsv", "still browsing", "page 9"):
         assert words in said, said
     await browses(here)
@@ -248,8 +247,7 @@ async def test_a_guest_s_turn_in_a_presenting_room_is_for_the_guest_alone(
     await guest.do("next")
     await guest.shows(2, "101")
     await browses(guest)
-    notice = await guest.page.wait_for_selector("#notice:visible")
-    assert "browsing on your own" in await notice.inner_text()
+    assert "browsing on your own" in await guest.page.inner_text("#notice:visible")
     assert not await guest.page.is_visible("[data-action=bring]")
     await presenter.shows(1, "1")
     await presenter.do("last")
@@ -280,8 +278,7 @@ async def test_a_link_to_a_row_opens_there_for_its_reader_alone(
     await follows(here)
     # What is not there is said.
     await here.page.evaluate("location.hash = 'r5001'")
-    notice = await here.page.wait_for_selector("#notice:visible")
-    assert "There is no row 5,001" in await notice.inner_text()
+    assert "There is no row 5,001" in await here.page.inner_text("#notice:visible")
     await here.shows(1, "1")
 
 
@@ -304,8 +301,7 @@ async def test_the_strip_shows_where_people_are(new_window: NewWindow, room: str
     wire.muted.add("here")
     wire.tell({"type": "here", "count": 14, "people": None, "pages": {"1": 4, "41": 9, "20": 1}})
     dots = "#strip-dots [data-page='{}'][data-count='{}']"
-    few = await here.page.wait_for_selector(dots.format(20, 1))
-    many = await here.page.wait_for_selector(dots.format(41, 9))
+    few, many = here.page.locator(dots.format(20, 1)), here.page.locator(dots.format(41, 9))
     # Its own viewer is not among the others.
     await here.page.wait_for_selector(dots.format(1, 3))
     small, large = await few.bounding_box(), await many.bounding_box()
@@ -313,8 +309,7 @@ async def test_the_strip_shows_where_people_are(new_window: NewWindow, room: str
     assert large
     assert large["width"] > small["width"]
     await here.page.mouse.move(large["x"] + large["width"] / 2, large["y"] + large["height"] / 2)
-    tip = await here.page.wait_for_selector("#strip-tip:visible")
-    assert await tip.inner_text() == "Page 41: 9 people"
+    assert await here.page.inner_text("#strip-tip:visible") == "Page 41: 9 people"
     # By keyboard it is a slider that says the same.
     await here.page.focus("#scrub")
     assert await here.page.get_attribute("#scrub", "aria-valuetext") == (
