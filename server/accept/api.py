@@ -16,8 +16,9 @@ from server.accept.bodies import json_body
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import room_of, site_of
 from server.accept.keys import make_room, set_cookie
+from server.accept.store import IDLE_LIMIT
 from server.accept.turn import TURNING, turn_page
-from server.accept.upload import IDLE_LIMIT, Ingest
+from server.accept.upload import Ingest
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.blocks import BLOCK_SIZE

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from server.accept.upload import IDLE_LIMIT
+from server.accept.store import IDLE_LIMIT
 from server.errors import BadMessage, TooLarge
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from aiohttp import web
 from server.accept.access import speaking
 from server.accept.guard import Buckets, address_of, canonical_uuid, room_of
 from server.accept.names import clean_body, clean_color, clean_name
-from server.accept.upload import IDLE_LIMIT
+from server.accept.store import IDLE_LIMIT
 from server.document.messages import Person, Said, encode
 from server.errors import BadMessage, BlankMessage, Conflict, RateLimited, Refused, TooLarge
 from server.fanout.backend import Backend, Change, Snapshot

@@ -3,8 +3,7 @@
     feed -> cut and compress (a thread) -> a short queue -> store (one task) -> registers
 
 The queue is what bounds memory: `feed` waits while it is full, and whoever feeds stops reading from
-the network. The room learns of the document as soon as its first block is stored, and of progress
-at most four times a second. Whatever goes wrong, `abort` brings back what the upload replaced.
+the network. Whatever goes wrong, `abort` brings back what the upload replaced.
 
 An upload with a token can be left and gone on with: at the end of the last block of which the room
 knows, if the stored bytes are the file's own, else from its beginning, while everyone still sees
@@ -18,17 +17,17 @@ import asyncio
 import contextlib
 import logging
 import math
-import re
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from server.accept.access import NO_KEYS, Guard
+from server.accept.filename import clean_filename
 from server.accept.place import Place, Times, Wanted, persistently
 from server.accept.spool import Spool
+from server.accept.store import Batch, Store
 from server.document.blocks import BLOCK_SIZE, Block, CutSoFar
 from server.document.dialect import TSV, Dialect
 from server.document.encodings import Encoding
@@ -41,29 +40,18 @@ from server.errors import (
     Unavailable,
     UploadLost,
 )
-from server.fanout.backend import Backend, StoredBlock
-from server.fanout.tasks import end
+from server.fanout.backend import Backend
 
 log = logging.getLogger(__name__)
 
-# Batches of blocks between the cutter and the store: enough that neither waits for the other.
-QUEUE_LENGTH: Final = 4
 # Source bytes after which a batch goes to the store.
 BATCH_SIZE: Final = 1024 * 1024
-# Seconds between two progress changes of a room.
-PROGRESS_INTERVAL: Final = 0.25
-# Seconds without a byte from the uploader before the upload is given up.
-IDLE_LIMIT: Final = 60.0
 # A replaced document stays readable this long, for pages that are being rendered right now.
 DROP_AFTER: Final = 60.0
 ABORT_PATIENCE: Final = 5.0
 PAUSE_PATIENCE: Final = 5.0
-NAME_LIMIT: Final = 255
 # Who brings no key.
 SENDING: Final = NO_KEYS.changing("send files")
-DEFAULT_NAME: Final = "table.tsv"
-
-_TURNS_DIRECTION: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +77,6 @@ class Recut:
     dialect: Dialect
     encoding: Encoding
     chosen: tuple[str, ...]
-
-
-class Batch(NamedTuple):
-    """Consecutive blocks, and what is known of the document up to the last of them."""
-
-    blocks: Sequence[Block]
-    so_far: CutSoFar
 
 
 class Ingest:
@@ -129,7 +110,7 @@ class Ingest:
         self.is_paused = False
         self._backend = backend
         self._limits = limits
-        self._name = clean_name(name)
+        self._name = clean_filename(name)
         self._size = size
         self._place = Place(
             backend,
@@ -148,7 +129,6 @@ class Ingest:
             guard=guard,
         )
         self.survives = bool(token) and limits.pause > 0
-        self._failed = failed
         self._ended = ended
         self._intake = self._new_intake(
             dialect=recut.dialect if recut is not None else None,
@@ -159,14 +139,16 @@ class Ingest:
         self._spool: Spool | None = None
         self._received = 0
         self._chosen = recut.chosen if recut is not None else ()
-        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue(QUEUE_LENGTH)
         self._of = recut.document if recut is not None else None
-        self._task: asyncio.Task[None] | None = None
-        self._error: TablecastError | None = None
-        self._so_far = self._intake.so_far  # what is stored
-        self._known = 0  # bytes that the room was told to be stored
-        self._told_at = 0.0
-        self._fed_at = 0.0
+        self._store = Store(
+            backend,
+            room,
+            self._place,
+            self,
+            self._intake.so_far,
+            lease=limits.lease,
+            failed=failed,
+        )
         self._over = False
 
     # API
@@ -188,7 +170,12 @@ class Ingest:
 
     @property
     def stored(self) -> int:
-        return self._so_far.stored
+        return self._store.so_far.stored
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stored bytes are the file's own, as far as they go."""
+        return self._intake.is_plain
 
     async def begin(self) -> None:
         """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`, and
@@ -200,26 +187,25 @@ class Ingest:
         await self._place.take()
         shown = self._place.shown
         if shown is not None:
-            self._known = shown.stored
-            if self._place.is_plain and await self._is_there(shown):
+            self._store.known = shown.stored
+            if self._place.is_plain and await self._store.holds(shown.blocks):
                 self._go_on(shown)
-        self._fed_at = asyncio.get_running_loop().time()
-        self._task = asyncio.create_task(self._store(), name=f"upload {self.id}")
+        self._store.start()
 
     def alive(self) -> None:
         """Bytes came, though not yet enough to be cut. Raises the error of a store that failed."""
         self._check()
-        self._fed_at = asyncio.get_running_loop().time()
+        self._store.alive()
 
     def fail(self, error: TablecastError) -> None:
         """End the upload from outside; whoever feeds it meets the error, and aborts."""
-        if self._error is None and not self._over:
-            self._fail(error)
+        if self._store.error is None and not self._over:
+            self._store.fail(error)
 
     async def feed(self, chunk: bytes) -> None:
         """Take the next bytes; returns when they are cut (not yet stored). Raises what is wrong."""
         self._check()
-        self._fed_at = asyncio.get_running_loop().time()
+        self._store.alive()
         self._received += len(chunk)
         if self._spool is not None:
             await asyncio.to_thread(self._spool.write, chunk)
@@ -240,9 +226,7 @@ class Ingest:
                 await self._begin_spool(sheet)
         if self._spool is not None:
             await self._read_sheet(self._spool)
-        await self._put(None)
-        assert self._task is not None
-        await asyncio.shield(self._task)
+        await self._store.drained()
         self._check()
         return await self._complete()
 
@@ -254,8 +238,7 @@ class Ingest:
         self.is_paused = False
         if not self._place.held:
             return
-        if self._task is not None:
-            await end([self._task])
+        await self._store.close()
         try:
             async with asyncio.timeout(ABORT_PATIENCE):
                 # If the place is another's by now, so are the blocks.
@@ -271,7 +254,7 @@ class Ingest:
         """
         if self._over:
             return
-        if not self.survives or self._error is not None:
+        if not self.survives or self._store.error is not None:
             await self.abort()
             return
         self.is_paused = True
@@ -280,28 +263,49 @@ class Ingest:
             return
         try:
             async with asyncio.timeout(PAUSE_PATIENCE):
-                if self._task is not None:
-                    await self._queue.put(None)
-                    await asyncio.wait([self._task])
-                if self._error is not None:
-                    raise self._error
-                await self._place.pause(self._told_document(), self._received)
+                await self._store.drained()
+                if self._store.error is not None:
+                    raise self._store.error
+                await self._place.pause(self._store.told(), self._received)
         except TimeoutError:
             log.warning("room %s: upload %s is paused with its lease", self.room, self.id)
         except TablecastError as error:
             log.info("room %s: upload %s is not paused: %s", self.room, self.id, error)
         finally:
-            if self._task is not None:
-                await end([self._task])
+            await self._store.close()
 
     async def look(self) -> None:
         """Fail if the place in the room is held no longer, as a change seems to say."""
-        if self._task is None or self._over:
+        if not self._store.started or self._over:
             return
         with contextlib.suppress(Unavailable):
             lost = await self._place.look()
             if lost is not None:
                 self.fail(lost)
+
+    def describe(self, so_far: CutSoFar, *, complete: bool = False) -> Document:
+        """The register of the document up to there."""
+        # Where the file's own size tells, it is known before its end.
+        ahead = self._size if self.is_plain and self._spool is None else None
+        dialect, of = so_far.dialect, self._of
+        return Document(
+            id=self.id,
+            version=of.version if of else self._place.version,
+            name=clean_filename(self._intake.name),
+            size=so_far.stored if complete else ahead,
+            stored=so_far.stored,
+            records=so_far.records,
+            rows=max(0, so_far.records - int(dialect.header)),
+            columns=so_far.columns,
+            blocks=so_far.blocks,
+            complete=complete,
+            created=of.created if of else self._backend.now_ms(),
+            dialect=dialect,
+            sheets=of.sheets if of else self._sheets,
+            sheet=of.sheet if of else self._sheet if self._sheets is not None else None,
+            report=msgspec.structs.replace(so_far.report, chosen=self._chosen),
+            by=of.by if of else self._place.upload.by,
+        )
 
     # Internal
 
@@ -324,15 +328,10 @@ class Ingest:
             so_far=so_far,
         )
 
-    async def _is_there(self, shown: Document) -> bool:
-        """Whether all that was told to be stored is; a storage that restarted may have lost it."""
-        blocks, entries = await persistently(lambda: self._backend.extent(self.room, self.id))
-        return min(blocks, entries) >= shown.blocks > 0
-
     def _go_on(self, shown: Document) -> None:
         """Take what follows as the rest of the file."""
         assert shown.report is not None
-        self._so_far = CutSoFar(
+        self._store.so_far = so_far = CutSoFar(
             stored=shown.stored,
             records=shown.records,
             blocks=shown.blocks,
@@ -340,7 +339,7 @@ class Ingest:
             dialect=shown.dialect,
             report=shown.report,
         )
-        self._intake = self._new_intake(so_far=self._so_far)
+        self._intake = self._new_intake(so_far=so_far)
         self._received = shown.stored
 
     def _end(self) -> None:
@@ -351,8 +350,8 @@ class Ingest:
             self._ended(self)
 
     def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
+        if self._store.error is not None:
+            raise self._store.error
         if self.is_paused:
             raise Draining("This upload goes on elsewhere.")
         if self._over:
@@ -371,9 +370,10 @@ class Ingest:
         more = True
         while more:
             batch, more = await asyncio.to_thread(_some, self._intake, steps)
-            self._fed_at = asyncio.get_running_loop().time()
+            self._store.alive()
             if batch.blocks:
-                await self._put(batch)
+                await self._store.put(batch)
+                self._check()
 
     async def _begin_spool(self, sheet: SheetFile) -> None:
         self._spool = Spool(sheet.kind)
@@ -383,89 +383,25 @@ class Ingest:
         """Turn the spooled file into a table, as if that had been sent."""
         async with self._limits.conversions:
             # Its process has a time limit of its own, so the uploader is not silent meanwhile.
-            self._fed_at = math.inf
+            self._store.alive_at = math.inf
             opened = await asyncio.to_thread(spool.tables, self._sheet)
             pieces, self._sheet, self._sheets = opened
             self._intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                 await self._take(self._intake.feed(piece))
-                self._fed_at = math.inf
+                self._store.alive_at = math.inf
             await self._take(self._intake.finish())
-
-    async def _put(self, batch: Batch | None) -> None:
-        """Queue blocks for the store; raises the store's error instead of waiting for ever."""
-        assert self._task is not None
-        put = asyncio.ensure_future(self._queue.put(batch))
-        try:
-            await asyncio.wait([put, self._task], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not put.done():
-                put.cancel()
-        self._check()
-
-    async def _store(self) -> None:
-        try:
-            await self._store_all()
-        except TablecastError as error:
-            self._fail(error)
-        except Exception:
-            log.exception("room %s: upload %s failed", self.room, self.id)
-            self._fail(UploadLost("The upload failed inside the server. Start it again."))
-
-    def _fail(self, error: TablecastError) -> None:
-        self._error = error
-        if self._failed is not None:
-            self._failed(error)
-
-    async def _store_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        renew_after = self._limits.lease / 3
-        while True:
-            try:
-                async with asyncio.timeout(renew_after):
-                    batch = await self._queue.get()
-            except TimeoutError:
-                if loop.time() - self._fed_at > IDLE_LIMIT:
-                    raise UploadLost(
-                        f"No byte of {self._name} came for {IDLE_LIMIT:.0f} seconds, so the "
-                        "upload was given up. The table before it is back; start it again."
-                    ) from None
-                await self._tell()
-                continue
-            if batch is None:
-                return
-            await self._put_blocks(batch.blocks)
-            self._so_far = batch.so_far
-            if not self._place.announced or loop.time() - self._told_at >= PROGRESS_INTERVAL:
-                await self._tell()
-
-    async def _put_blocks(self, blocks: Sequence[Block]) -> None:
-        stored = [StoredBlock(block.number, block.data, block.entry) for block in blocks]
-        await persistently(lambda: self._backend.put_blocks(self.room, self.id, stored))
-
-    async def _tell(self) -> None:
-        """Tell the room how far the upload is, and renew its lease."""
-        self._told_at = asyncio.get_running_loop().time()
-        document = self._told_document()
-        await self._place.tell(document, self._received, is_plain=self._intake.is_plain)
-
-    def _told_document(self) -> Document | None:
-        """What the room is to know of the document; None while it knows of more already."""
-        if not self._so_far.blocks or self._so_far.stored < self._known:
-            return None
-        return self._document(self._so_far, size=self._size_ahead())
 
     async def _complete(self) -> Document:
         so_far = self._intake.so_far
         if not so_far.records:
             raise EmptyDocument("There is nothing in this file.")
-        blocks, entries = await persistently(lambda: self._backend.extent(self.room, self.id))
-        if blocks != so_far.blocks or entries != so_far.blocks:
+        if not await self._store.is_whole(so_far.blocks):
             raise UploadLost(
                 "The storage lost a part of this upload (it may have restarted). "
                 "The table before it is back; start it again."
             )
-        document = self._document(so_far, size=so_far.stored, complete=True)
+        document = self.describe(so_far, complete=True)
         await persistently(lambda: self._backend.keep(self.room, [self.id]))
         fallen = await self._place.complete(document)
         self._end()
@@ -475,31 +411,6 @@ class Ingest:
             except TablecastError as error:
                 log.info("room %s: old document %s stays: %s", self.room, old, error)
         return document
-
-    def _size_ahead(self) -> int | None:
-        """Bytes that the table will have, where the file's own size tells."""
-        return self._size if self._intake.is_plain and self._spool is None else None
-
-    def _document(self, so_far: CutSoFar, *, size: int | None, complete: bool = False) -> Document:
-        dialect, of = so_far.dialect, self._of
-        return Document(
-            id=self.id,
-            version=of.version if of else self._place.version,
-            name=clean_name(self._intake.name),
-            size=size,
-            stored=so_far.stored,
-            records=so_far.records,
-            rows=max(0, so_far.records - int(dialect.header)),
-            columns=so_far.columns,
-            blocks=so_far.blocks,
-            complete=complete,
-            created=of.created if of else self._backend.now_ms(),
-            dialect=dialect,
-            sheets=of.sheets if of else self._sheets,
-            sheet=of.sheet if of else self._sheet if self._sheets is not None else None,
-            report=msgspec.structs.replace(so_far.report, chosen=self._chosen),
-            by=of.by if of else self._place.upload.by,
-        )
 
 
 def _some(intake: Intake, steps: Iterator[list[Block]]) -> tuple[Batch, bool]:
@@ -515,14 +426,3 @@ def _some(intake: Intake, steps: Iterator[list[Block]]) -> tuple[Batch, bool]:
             more = True
             break
     return Batch(gathered, intake.so_far), more
-
-
-def clean_name(name: str) -> str:
-    """A file's name without folders, control characters and line breaks, at most 255 characters.
-
-    Characters that turn the direction of the text around them go too: names are part of sentences.
-    """
-    name = re.split(r"[/\\]", name)[-1]
-    name = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
-    name = _TURNS_DIRECTION.sub("", name)
-    return name.strip()[:NAME_LIMIT] or DEFAULT_NAME

@@ -14,8 +14,8 @@ import pytest
 from server.accept import api as accept_api
 from server.accept import place as accept_place
 from server.accept import sending as accept_sending
-from server.accept import upload as accept_upload
-from server.accept.upload import clean_name
+from server.accept import store as accept_store
+from server.accept.filename import clean_filename
 from server.app import BACKEND, UPLOADS
 from server.errors import Unavailable
 from server.fanout.memory import MemoryStore
@@ -399,7 +399,7 @@ async def test_an_upload_that_was_given_up_cannot_go_on(start_node: StartNode) -
 async def test_an_upload_without_bytes_is_given_up_and_its_sender_told(
     start_node: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accept_upload, "IDLE_LIMIT", 0.7)
+    monkeypatch.setattr(accept_store, "IDLE_LIMIT", 0.7)
     monkeypatch.setattr(accept_sending, "FAILURE_GRACE", 0.01)
     node = await start_node(upload_lease=0.3)
     old, (uploader, other) = await shown_on_page(node, 7)
@@ -677,7 +677,7 @@ async def test_the_failure_of_one_upload_does_not_end_the_next(
     ],
 )
 def test_a_name_is_one_line_without_folders_or_tricks(given: str, kept: str) -> None:
-    assert clean_name(given) == kept
+    assert clean_filename(given) == kept
 
 
 async def test_names_are_cleaned_on_both_doors(node: Node) -> None:
@@ -701,7 +701,7 @@ async def test_a_file_that_was_cut_off_while_it_was_read_is_no_document(node: No
 async def test_a_slow_put_shows_its_first_page_and_is_not_taken_for_silent(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accept_upload, "IDLE_LIMIT", 0.3)
+    monkeypatch.setattr(accept_store, "IDLE_LIMIT", 0.3)
     monkeypatch.setattr(accept_api, "GATHER_SECONDS", 1e9)
     viewer = await node.join()
     rest = asyncio.Event()
