@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 from server.command.console import Console, muffle
 from server.command.failures import Failure
-from server.command.link import DEFAULT, VARIABLE, chosen_link
+from server.command.link import DEFAULT, KEY_VARIABLE, VARIABLE, chosen_link
 
 INTERRUPTED: Final = 130
 
@@ -35,6 +35,11 @@ Each command tells more: tablecast push --help
 _TO: Final = (
     "link of a room, or address of a server, which makes a new room "
     f"(default: ${VARIABLE}, else {DEFAULT})"
+)
+
+_KEY: Final = (
+    "key of the room, for one where only presenters may do this "
+    f"(default: what stands behind # in the link, else ${KEY_VARIABLE})"
 )
 
 
@@ -67,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
             case "push":
                 from server.command.push import push
 
-                link = chosen_link(arguments.to)
+                link = chosen_link(arguments.to, arguments.key)
                 _finish(
                     push(
                         link,
@@ -81,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
             case "append":
                 from server.command.append import append
 
-                link = chosen_link(arguments.to)
+                link = chosen_link(arguments.to, arguments.key)
                 _finish(append(link, arguments.file, arguments.name, console=console), console)
     except Failure as failure:
         console.error(failure.message)
@@ -214,6 +219,7 @@ def _add(commands: Any, name: str, help: str, description: str, examples: str) -
 def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a file, or - for standard input")
     parser.add_argument("--to", metavar="URL", help=_TO)
+    parser.add_argument("--key", help=_KEY)
     parser.add_argument("--name", help="name of the table (default: the name of the file)")
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="no progress and no notes, errors only"

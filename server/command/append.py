@@ -17,7 +17,7 @@ from server.command.client import Client, Table, persistently
 from server.command.console import Console, Progress
 from server.command.failures import Failure, Refusal, Unreachable
 from server.command.link import Link
-from server.command.push import Pushing
+from server.command.push import Pushing, tell
 from server.command.source import REPLAY, STDIN, File, Opened, nothing_in, open_stream
 
 # Seconds of silence after which a request ends, well below the 60 s that proxies wait for a byte.
@@ -51,7 +51,7 @@ async def append(link: Link, path: str, name: str | None, *, console: Console) -
             else:
                 if link.room is None:
                     link = await client.new_room()
-                    console.result(link.page)
+                    tell(console, link, made=True)
                 if table is None and opened.size is not None:
                     added = (await Pushing(client, link, File(path), name, console).once()).rows
                 else:

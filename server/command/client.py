@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import urljoin
 
@@ -63,13 +63,15 @@ class Client:
         await self._session.close()
 
     async def new_room(self) -> Link:
+        """A room with its owner's key."""
         answer = await self._ask("POST", "/api/rooms")
         room = answer.get("uuid")
         if not isinstance(room, str):
             raise self._stranger("its answer names no room")
         # The address by which we came here is one that works; a server behind a proxy may not
         # know it.
-        return Link(self._link.server, room)
+        key = answer.get("key")
+        return Link(self._link.server, room, key if isinstance(key, str) else "")
 
     async def table(self, link: Link) -> Table | None:
         """What the room shows now. Raises `Refusal` while a file arrives there."""
@@ -89,6 +91,7 @@ class Client:
             await self._ask(
                 "PUT",
                 f"/api/rooms/{link.room}/document",
+                headers=link.headers,
                 params={} if name is None else {"name": name},
                 body=body,
                 size=size,
@@ -97,7 +100,8 @@ class Client:
 
     async def append(self, link: Link, body: Body) -> int:
         """Append rows; how many there were."""
-        answer = await self._ask("POST", f"/api/rooms/{link.room}/document/rows", body=body)
+        path = f"/api/rooms/{link.room}/document/rows"
+        answer = await self._ask("POST", path, headers=link.headers, body=body)
         return self._count(answer.get("rows_added"))
 
     # Internal
@@ -119,11 +123,12 @@ class Client:
         method: str,
         path: str,
         *,
+        headers: Mapping[str, str] | None = None,
         params: dict[str, str] | None = None,
         body: Body | None = None,
         size: int | None = None,
     ) -> dict[str, Any]:
-        headers = {}
+        headers = dict(headers or {})
         sending: _Sending | None = None
         try:
             async with asyncio.timeout(ANSWER) as deadline:

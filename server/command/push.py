@@ -29,19 +29,27 @@ async def push(link: Link, path: str, name: str | None, *, watch: bool, console:
         # Before a room is made: there may be nothing to show.
         await source.begin()
     async with Client(link) as client:
-        if link.room is None:
+        made = link.room is None
+        if made:
             link = await client.new_room()
         pushing = Pushing(client, link, source, name, console)
         if watch:
             assert isinstance(source, File)
-            await pushing.on_every_change(source)
+            await pushing.on_every_change(source, made=made)
         if isinstance(source, Pipe):
             # The end may be hours away, and everyone can already look.
-            console.result(link.page)
+            tell(console, link, made=made)
             await pushing.once()
         else:
             await pushing.once()
-            console.result(link.page)
+            tell(console, link, made=made)
+
+
+def tell(console: Console, link: Link, *, made: bool) -> None:
+    """Print the link, and of a room that was `made` the one that grants everything."""
+    console.result(link.page)
+    if made and link.key:
+        console.note(f"For you alone: {link.granting} (whoever opens this owns the room).")
 
 
 class Pushing:
@@ -75,7 +83,7 @@ class Pushing:
                     "shown. Push it when it is finished, or use --watch, or `tablecast append`."
                 ) from None
 
-    async def on_every_change(self, file: File) -> None:
+    async def on_every_change(self, file: File, *, made: bool) -> None:
         """Push now and whenever the file is another one. Ends only by failing at the first push."""
         pushed: Stamp | None = None
         told = False
@@ -106,7 +114,7 @@ class Pushing:
             if told:
                 self._console.note(f"{file.name} was sent again.")
             else:
-                self._console.result(self._link.page)
+                tell(self._console, self._link, made=made)
                 self._console.note(f"Watching {file.name}; Ctrl+C ends it.")
                 told = True
 

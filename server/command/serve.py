@@ -15,7 +15,7 @@ from aiohttp import web
 
 from server.app import HUB, UPLOADS, make_app
 from server.command.failures import Failure, Misuse
-from server.command.link import VARIABLE
+from server.command.link import KEY_VARIABLE, VARIABLE
 from server.settings import Settings, SettingsError, variable
 
 log = logging.getLogger("tablecast")
@@ -31,8 +31,9 @@ def run(given: Mapping[str, str | None]) -> None:
     """
     _raise_open_files()
     _return_memory()
-    # Whoever pushes and serves on one machine has that variable in the environment of both.
-    environ = {name: text for name, text in os.environ.items() if name != VARIABLE}
+    # Whoever pushes and serves on one machine has these variables in the environment of both.
+    of_others = (VARIABLE, KEY_VARIABLE)
+    environ = {name: text for name, text in os.environ.items() if name not in of_others}
     environ |= {variable(name): text for name, text in given.items() if text is not None}
     try:
         settings = Settings.from_env(environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,11 +16,25 @@ from server.command.link import VARIABLE
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0  # seconds; a machine that does much else starts Python slowly
 
+_GRANT = re.compile(r"tablecast: For you alone: (\S+#key=\S{22}) \(.*\)\.\n")
+
 
 class End(NamedTuple):
     code: int
     out: str
     errors: str
+
+    @property
+    def notes(self) -> str:
+        """What it said on stderr, but for the link to own a new room by."""
+        return _GRANT.sub("", self.errors, count=1)
+
+    @property
+    def granted(self) -> str:
+        """The link to own the new room by."""
+        found = _GRANT.match(self.errors)
+        assert found is not None, self.errors
+        return found[1]
 
 
 class Program:

@@ -142,7 +142,7 @@ async def test_a_job_without_a_room_gets_one_and_its_first_line_names_the_column
     await viewer.settles(lambda v: (v.registers.get("document") or {}).get("rows") == 1)
     assert viewer.registers["document"]["name"] == "job.tsv"
     end = await program.ended(b"2\ttwo\n")
-    assert end.errors == "tablecast: Added 2 rows.\n"
+    assert end.notes == "tablecast: Added 2 rows.\n"
     assert await content(node, room) == b"id\tname\n1\tone\n2\ttwo\n"
 
 
@@ -150,7 +150,7 @@ async def test_a_file_without_a_room_is_a_new_table(node: Node, tmp_path: Path) 
     path = tmp_path / "trips.tsv"
     path.write_bytes(table(500))
     end = await tablecast("append", str(path), to=node.url)
-    assert (end.code, end.errors) == (0, "tablecast: Added 500 rows.\n")
+    assert (end.code, end.notes) == (0, "tablecast: Added 500 rows.\n")
     room = end.out.strip().rpartition("/")[2]
     assert await content(node, room) == table(500)
     assert (await node.registers(room))["document"]["name"] == "trips.tsv"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.command.failures import Misuse
-from server.command.link import DEFAULT, VARIABLE, Link, chosen_link, parse_link
+from server.command.link import DEFAULT, KEY_VARIABLE, VARIABLE, Link, chosen_link, parse_link
 
 ROOM = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 HOST = "http://tables.example"
@@ -45,6 +45,39 @@ def test_a_room_is_found_in_every_link_to_it(text: str) -> None:
 )
 def test_an_address_without_a_room_is_a_server(text: str, server: str) -> None:
     assert parse_link(text) == Link(server)
+
+
+KEY = "0123456789-_abcdefABCD"
+
+
+def test_a_key_is_used_but_not_shown() -> None:
+    link = parse_link(f"{HOST}/t/{ROOM}#key={KEY}")
+    assert link == Link(HOST, ROOM, KEY)
+    assert link.page == f"{HOST}/t/{ROOM}"
+    assert link.granting == f"{HOST}/t/{ROOM}#key={KEY}"
+    assert link.headers == {"Authorization": f"Bearer {KEY}"}
+
+
+def test_a_key_gives_way_to_the_name_and_password_of_a_proxy() -> None:
+    link = parse_link(f"https://name:password@tables.example/t/{ROOM}#key={KEY}")
+    assert link.headers == {"Cookie": f"tablecast-{ROOM}={KEY}"}
+
+
+def test_the_key_that_is_named_counts_then_the_links_then_the_environments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room, (one, two, three) = f"{HOST}/t/{ROOM}", (letter * 22 for letter in "ABC")
+    monkeypatch.setenv(KEY_VARIABLE, three)
+    assert chosen_link(f"{room}#key={two}", one).key == one
+    assert chosen_link(f"{room}#key={two}").key == two
+    assert chosen_link(room).key == three
+    assert chosen_link(HOST).key == ""  # a room that is made has a key of its own
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 23, "a\r\nb" + "x" * 18, "é" * 22])
+def test_what_is_no_key_is_told(key: str) -> None:
+    with pytest.raises(Misuse, match="no key"):
+        chosen_link(f"{HOST}/t/{ROOM}", key)
 
 
 def test_a_password_is_used_but_never_shown() -> None:

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from tests.accept.client import ROOM, Node, Slowly
+from tests.accept.owned import OwnedRoom, owned_room
 from tests.command.conftest import StartProgram, StartServer
 from tests.command.program import PATIENCE, ROOT, sentence, tablecast
 from tests.room_client import table
@@ -43,7 +44,7 @@ async def document(node: Node, link: str) -> Any:
 async def test_a_file_gets_a_link_that_leads_to_it(node: Node, tmp_path: Path) -> None:
     (tmp_path / "Umsätze 2026.tsv").write_bytes(table(5000))
     end = await tablecast("push", str(tmp_path / "Umsätze 2026.tsv"), to=node.url)
-    assert (end.code, end.errors) == (0, "")
+    assert (end.code, end.notes) == (0, "")
     link = end.out.rstrip("\n")
     assert link.startswith(f"{node.url}/t/")
     assert await content(node, link) == table(5000)
@@ -64,6 +65,40 @@ async def test_a_room_that_people_have_open_shows_the_file(node: Node, tmp_path:
     assert viewer.registers["document"]["name"] == "other.tsv"
 
 
+async def test_whoever_made_a_room_by_a_push_owns_it(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(table(10))
+    end = await tablecast("push", str(tmp_path / "a.tsv"), to=node.url)
+    link, _, key = end.granted.partition("#key=")
+    assert link == end.out.strip()
+    assert key not in end.out
+    room = OwnedRoom(node, link.rpartition("/")[2], key)
+    await room.set_mode("presenting")
+    refused = await tablecast("push", str(tmp_path / "a.tsv"), "--to", link)
+    sentence(refused, "Only presenters send files")
+
+
+@pytest.mark.parametrize("command", ["push", "append"])
+@pytest.mark.parametrize("how", ["link", "option", "environment"])
+async def test_a_key_opens_a_room_in_which_only_presenters_send(
+    node: Node, tmp_path: Path, command: str, how: str
+) -> None:
+    room = await owned_room(node)
+    (tmp_path / "a.tsv").write_bytes(table(10))
+    link = f"{node.url}/t/{room.uuid}"
+    arguments, environment = [command, str(tmp_path / "a.tsv"), "--to", link], {}
+    if how == "link":
+        arguments[-1] = f"{link}#key={room.presenter}"
+    elif how == "option":
+        arguments += ["--key", room.presenter]
+    else:
+        environment = {"TABLECAST_KEY": room.presenter}
+    end = await tablecast(*arguments, environment=environment)
+    assert (end.code, end.out) == (0, f"{link}\n"), end.errors
+    wrong = await tablecast(*arguments[:3], link, "--key", "x" * 22)
+    assert (wrong.code, wrong.errors.count("\n")) == (1, 1)
+    assert "This key does not open this room" in wrong.errors
+
+
 async def test_two_files_without_a_room_get_two_rooms(node: Node, tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes(table(10))
     links = {(await tablecast("push", str(tmp_path / "a.tsv"), to=node.url)).out for _ in range(2)}
@@ -81,7 +116,7 @@ async def test_a_pipe_shows_its_rows_while_they_are_still_written(
     await viewer.settles(lambda v: (v.registers.get("document") or {}).get("rows", 0) > 0)
     assert viewer.registers["document"]["complete"] is False
     end = await program.ended(whole[300_000:])
-    assert (end.code, end.out, end.errors) == (0, "", "")
+    assert (end.code, end.out, end.notes) == (0, "", "")
     assert await content(node, link) == whole
     assert (await document(node, link))["name"] == "job.tsv"
 
@@ -119,7 +154,7 @@ async def test_whatever_can_be_read_can_be_pushed(node: Node, tmp_path: Path, ho
     else:
         expected = Path("/proc/cpuinfo").read_bytes()[:20]
         end = await tablecast("push", "/proc/cpuinfo", to=node.url)
-    assert (end.code, end.errors) == (0, "")
+    assert (end.code, end.notes) == (0, "")
     assert (await content(node, end.out.strip())).startswith(expected)
 
 
@@ -173,7 +208,9 @@ async def test_a_terminal_shows_progress_and_is_left_clean(node: Node, tmp_path:
             else:
                 assert b"trips.tsv  [" in shown
                 assert b"100 %" in shown
-                assert shown.endswith(b"\r\x1b[K")
+                progress, _, note = shown.rpartition(b"\r\x1b[K")
+                assert b"100 %" in progress
+                assert note.startswith(b"tablecast: For you alone: ")
     finally:
         os.close(ours)
         os.close(theirs)
@@ -295,8 +332,8 @@ async def test_a_file_that_never_stays_the_same_is_not_shown(node: Node, tmp_pat
 async def test_what_the_server_refuses_is_told_in_its_words(node: Node) -> None:
     end = await tablecast("push", "-", to=node.url, given=b"%PDF-1.7\n" + b"\0\1\2" * 500)
     assert end.code == 1
-    assert "PDF" in end.errors
-    assert end.errors.count("\n") == 1
+    assert "PDF" in end.notes
+    assert end.notes.count("\n") == 1
 
 
 @pytest.mark.parametrize(

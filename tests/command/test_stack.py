@@ -25,7 +25,7 @@ async def test_files_and_rows_go_in_and_come_out_through_nginx(
     more = b"".join(b"more%d\tof them\n" % number for number in range(100_000))
     assert min(len(more), path.stat().st_size) > 1_500_000
     pushed = await tablecast("push", str(path), to=stack.url)
-    assert (pushed.code, pushed.errors) == (0, "")
+    assert (pushed.code, pushed.notes) == (0, "")
     link = pushed.out.strip()
     appended = await tablecast("append", "-", "--to", link, given=more)
     assert (appended.code, appended.errors) == (0, "tablecast: Added 100,000 rows.\n")
