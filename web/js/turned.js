@@ -82,7 +82,8 @@ export class Turned {
     this.#line.hidden = !turn?.by || this.#browse.browsing;
     if (!turn?.by) return;
     const who = this.#me.has(turn.by.id) ? "You" : make("bdi", { "data-person": String(turn.by.color) }, turn.by.name);
-    this.#text.replaceChildren(who, ` turned to page ${number(this.#pageNo(turn.offset))}`);
+    const where = make("span", { class: "where" }, ` to page ${number(this.#pageNo(turn.offset))}`);
+    this.#text.replaceChildren(who, " turned", where);
     this.#text.title = this.#text.textContent ?? "";
     const target = this.#target;
     this.#undo.hidden = !target || !this.#access.canTurn;
