@@ -243,6 +243,9 @@ class Place:
                 f"{_bytes(upload['size'])}, and this is “{self._wanted.name}” with "
                 f"{_bytes(self._wanted.size)}. Send that file, or this one without the token."
             )
+        if self._wanted.by is not None:
+            # The same person, but another viewer.
+            upload["by"] = msgspec.to_builtins(self._wanted.by)
         document = snapshot.registers.get("document")
         self.announced = document is not None and document["id"] == upload["id"]
         self.shown = msgspec.convert(document, Document) if self.announced else None

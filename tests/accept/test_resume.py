@@ -8,9 +8,11 @@ import hashlib
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from server.accept import sending as accept_sending
 from server.app import BACKEND, HUB, UPLOADS
+from server.document.messages import Person
 from server.errors import Unavailable
 from server.fanout.memory import MemoryStore
 from tests.accept.client import ROOM, Node, SocketClient, Wrapped, memory
@@ -25,6 +27,8 @@ RAGGED = b"".join(
     for number, line in enumerate(NEW.splitlines())
 )
 STEP = 50_000
+# What the register of a table says of how it came here.
+OF_ITS_SENDING = ("id", "created", "version", "by")
 
 
 class Sending:
@@ -81,7 +85,7 @@ def sha256(data: bytes) -> str:
 def known(registers: dict[str, Any]) -> dict[str, Any]:
     """What a table's register says of the file."""
     document = registers["document"]
-    return {name: document[name] for name in document if name not in ("id", "created", "version")}
+    return {name: document[name] for name in document if name not in OF_ITS_SENDING}
 
 
 async def paused(viewer: SocketClient, id: str) -> dict[str, Any]:
@@ -208,6 +212,23 @@ async def test_while_it_waits_the_register_says_until_when(start_node: StartNode
     assert before + 77_000 <= upload["lease"] <= node.app[BACKEND].now_ms() + 77_000
     await sending.begin(await node.join())
     await watcher.settles(lambda v: not v.registers["upload"]["paused"])
+
+
+async def test_who_sends_is_told_of_the_upload_and_of_its_table(node: Node) -> None:
+    uploads, data = node.app[UPLOADS], table(3000)
+    one, two = Person(id="a", name="Ada"), Person(id="b", name="Ada")
+    first = uploads.open(ROOM, name="t.tsv", size=len(data), token="secret", by=one)
+    await first.begin()
+    await first.feed(data[:70_000])
+    await first.pause()
+    assert (await node.registers())["upload"]["by"]["id"] == "a"
+    second = uploads.open(ROOM, name="t.tsv", size=len(data), token="secret", resume=True, by=two)
+    await second.begin()
+    assert (await node.registers())["upload"]["by"]["id"] == "b"
+    await second.feed(data[second.received :])
+    document = await second.finish()
+    assert document.by == two
+    assert (await node.registers())["document"]["by"] == to_builtins(two)
 
 
 # Another node
