@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.browser.rooms import Wire
 from tests.browser.window import Window, until
 from tests.nodes.harness import Node
 from tests.room_client import table
@@ -222,6 +223,24 @@ async def test_the_owner_lets_only_presenters_turn_pages_and_everyone_again(
         assert not await window.page.is_visible("#presenting")
     await guest.go_to(3)
     await owner.shows(3)
+
+
+async def test_a_guest_sees_who_presents(new_window: NewWindow, room: Room) -> None:
+    await room.ask("PUT", "/mode", mode="presenting")
+    wire = Wire()
+    wire.muted.add("here")
+    guest = await wire.open(new_window, room.url)
+    await says(guest, "#presenting", "Presenters turn pages")
+    roles = {"Otter": "owner", "Lynx": "guest", "Heron": "presenter", "Crane": "presenter"}
+    people = [
+        {"id": name, "name": name, "color": 1, "page_no": 1, "browsing": False, "role": role}
+        for name, role in roles.items()
+    ]
+    wire.tell({"type": "here", "count": 4, "people": people, "pages": {"1": 4}})
+    await says(guest, "#presenting", "Presenting: Otter, Heron and 1 more")
+    # A room too large for a list.
+    wire.tell({"type": "here", "count": 900, "people": None, "pages": {"1": 900}})
+    await says(guest, "#presenting", "Presenters turn pages")
 
 
 async def test_a_guest_is_told_why_nothing_is_uploaded_before_a_byte_is_sent(

@@ -90,6 +90,13 @@ async def test_whoever_opens_an_empty_room_owns_it(new_window: NewWindow, node: 
     assert len(await window.page.evaluate(HELD)) >= 22
 
 
+async def test_whoever_opens_the_sample_owns_its_room(new_window: NewWindow, node: Node) -> None:
+    window = await Window.open(new_window, node.url)
+    await window.do("sample")
+    await window.page.wait_for_selector("#table[data-page='1']")
+    await owns(window)
+
+
 async def test_without_scripts_a_cookie_holds_the_key(new_window: NewWindow, node: Node) -> None:
     context = await new_window(java_script_enabled=False)
     window = Window(await context.new_page())

@@ -142,6 +142,8 @@ export class Access {
   #take(message) {
     if (message.type === "hello") this.#greeted(message.role ?? "guest");
     else if (message.type === "role") this.#granted(message.role);
+    // There is another link for presenting, or none: the server says so at once to those who ask.
+    else if (message.type === "state" && !message.whole && "invited" in message.set && this.#role === "presenter") this.#tryAll();
     else if (message.type === "error" && message.about === "key") this.#refused(message);
   }
 
@@ -171,24 +173,26 @@ export class Access {
 
   /** @param {Role} role */
   #granted(role) {
-    const key = this.#asked;
     const before = this.#role;
-    this.#asked = "";
     this.#role = role;
-    if (key) this.#accepted(key);
-    else if (role === "guest" && before !== "guest") this.#lose("ended");
+    if (role !== "guest") this.#accepted();
+    // A wrong key is answered by an error; this is news of a key that was right.
+    else if (before !== "guest") this.#lose("ended");
     this.#look();
-    this.#tryNext();
   }
 
-  /** @param {string} key */
-  #accepted(key) {
+  #accepted() {
+    const key = this.#asked;
+    this.#asked = "";
+    if (!key) return;
     if (key === this.#offered) this.#offered = "";
     if (key !== keyOf(this.uuid)) keepKey(this.uuid, key);
-    if (this.#byCookie === this.#role) return;
-    // Downloads and forms have no header for a key; whatever fails without the cookie says so itself.
-    this.#byCookie = this.#role;
-    this.ask("POST", "/cookie").catch(() => {});
+    if (this.#byCookie !== this.#role) {
+      // Downloads and forms have no header for a key; what fails without the cookie says so itself.
+      this.#byCookie = this.#role;
+      this.ask("POST", "/cookie").catch(() => {});
+    }
+    this.#tryNext();
   }
 
   /** @param {import("./types.js").ErrorMessage} error */
