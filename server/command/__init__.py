@@ -79,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
                         arguments.file,
                         arguments.name,
                         watch=arguments.watch,
+                        replace=arguments.replace,
                         console=console,
                     ),
                     console,
@@ -184,6 +185,11 @@ examples:
     _add_source(push)
     push.add_argument(
         "--watch", action="store_true", help="push again whenever the file changes, until Ctrl+C"
+    )
+    push.add_argument(
+        "--replace",
+        action="store_true",
+        help="take the place of another file that is just arriving in the room",
     )
 
 

@@ -85,14 +85,28 @@ class Client:
         document = registers.get("document")
         return None if document is None else self._table(document)
 
-    async def put(self, link: Link, name: str | None, body: Body, size: int | None) -> Table:
-        """Upload a document. `size` in bytes lets everyone see how far it is."""
+    async def put(
+        self,
+        link: Link,
+        name: str | None,
+        body: Body,
+        size: int | None,
+        *,
+        replace: bool = False,
+    ) -> Table:
+        """Upload a document. `size` in bytes lets everyone see how far it is.
+
+        `replace` gives up another upload that runs in the room.
+        """
+        params = {} if name is None else {"name": name}
+        if replace:
+            params["replace"] = "true"
         return self._table(
             await self._ask(
                 "PUT",
                 f"/api/rooms/{link.room}/document",
                 headers=link.headers,
-                params={} if name is None else {"name": name},
+                params=params,
                 body=body,
                 size=size,
             )

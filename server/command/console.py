@@ -59,6 +59,10 @@ class Console:
     def error(self, text: str) -> None:
         self._write(f"tablecast: {printable(text)}\n", clear=True)
 
+    def ask(self, text: str) -> None:
+        """A question; the answer is typed behind it, and ends its line."""
+        self._write(f"tablecast: {printable(text)}", clear=True)
+
     def draw(self, text: str) -> None:
         """The progress line, in place of the one before."""
         self._write(_BACK + text)

@@ -10,6 +10,7 @@ from server.command.client import Client, Table, persistently
 from server.command.console import Console, Progress
 from server.command.failures import Changed, Failure, Misuse, Refusal, Unreachable
 from server.command.link import Link
+from server.command.question import agrees, can_ask
 from server.command.source import STDIN, File, Pipe, Source, Stamp, open_source, stamp_of
 
 # Seconds between two looks at a watched file: short for a person, nothing for a disk.
@@ -18,8 +19,13 @@ POLL: Final = 0.5
 AGAIN: Final = 5.0
 
 
-async def push(link: Link, path: str, name: str | None, *, watch: bool, console: Console) -> None:
-    """Upload `path` (`-`: standard input) and print the link. Raises `Failure`."""
+async def push(
+    link: Link, path: str, name: str | None, *, watch: bool, replace: bool, console: Console
+) -> None:
+    """Upload `path` (`-`: standard input) and print the link. Raises `Failure`.
+
+    `replace`: an upload that runs in the room is given up for this one, without asking.
+    """
     source = open_source(path)
     if watch and not isinstance(source, File):
         if path == "-":
@@ -32,7 +38,7 @@ async def push(link: Link, path: str, name: str | None, *, watch: bool, console:
         made = link.room is None
         if made:
             link = await client.new_room()
-        pushing = Pushing(client, link, source, name, console)
+        pushing = Pushing(client, link, source, name, console, replace=replace)
         if watch:
             assert isinstance(source, File)
             await pushing.on_every_change(source, made=made)
@@ -56,7 +62,14 @@ class Pushing:
     """Uploads of one source into one room."""
 
     def __init__(
-        self, client: Client, link: Link, source: Source, name: str | None, console: Console
+        self,
+        client: Client,
+        link: Link,
+        source: Source,
+        name: str | None,
+        console: Console,
+        *,
+        replace: bool = False,
     ) -> None:
         self._client = client
         self._link = link
@@ -64,6 +77,8 @@ class Pushing:
         # Standard input has no name of its own; the server has one for such tables.
         self._name = name if name is not None or source.name == STDIN else source.name
         self._console = console
+        self._replace = replace
+        self._asked = False
         # Whether the server was there before. One that never was is a matter of the address.
         self._known = False
 
@@ -149,11 +164,32 @@ class Pushing:
         return table
 
     async def _attempt(self) -> Table:
+        try:
+            return await self._put(replace=self._replace)
+        except Refusal as refusal:
+            if refusal.code != "upload_in_progress":
+                raise
+            if not await self._may_replace(refusal):
+                # In words of this program.
+                refusal.message += " --replace does that."
+                raise
+        return await self._put(replace=True)
+
+    async def _may_replace(self, refusal: Refusal) -> bool:
+        """Ask, once, whether this file shall take the place of the one that is arriving."""
+        if self._asked or not self._source.repeatable or not can_ask(self._console):
+            return False
+        self._asked = True
+        return await agrees(f"{refusal.message} Replace it?", self._console)
+
+    async def _put(self, *, replace: bool) -> Table:
         source = self._source
         await source.begin()
         try:
             body = self._shown(source.body(), Progress(self._console, source.name, source.size))
-            return await self._client.put(self._link, self._name, body, source.size)
+            return await self._client.put(
+                self._link, self._name, body, source.size, replace=replace
+            )
         except Refusal as refusal:
             if refusal.code == "upload_lost" and isinstance(source, Pipe):
                 raise Failure(

@@ -220,7 +220,7 @@ def open_stream(path: str) -> Opened:
 
 
 def nothing_in(name: str) -> Failure:
-    return Failure(f"There is nothing in {name}.")
+    return Failure(f"There is nothing in {name}. Give a file with a line of text at least.")
 
 
 def stamp_of(path: str) -> Stamp | None:
