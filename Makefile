@@ -10,6 +10,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 # Which tests, and how: make test T=tests/live ARGS="-x -k late". Of the bench, which subjects.
 T ?=
 ARGS ?= -q
+# Test files run side by side; more would only make browsers and Redis wait for each other.
+WORKERS ?= 2
 
 # One stamp for each thing that takes time to set up; it is set up again when what it comes from changes.
 MADE_VENV := $(VENV)/.made
@@ -36,7 +38,7 @@ parquet: $(MADE_RUN) ## let `make run` read Parquet files too (another 170 MB)
 
 test: $(MADE_TEST) servers check ## set everything up, check, and run all tests (T=path ARGS="-x" narrow it)
 	@echo "tablecast: tests"
-	@$(BIN)/python -m pytest $(ARGS) $(T)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS) $(T)
 
 check: $(MADE_TEST) $(MADE_TSC) ## linter, formatter, and the type checkers of server and web/js
 	@echo "tablecast: ruff, mypy, tsc"
