@@ -184,7 +184,6 @@ async def test_an_upload_does_not_hold_up_the_end(start: Start) -> None:
         await viewer.say_raw(table(5000))
         await viewer.expect("page")
         program.send(signal.SIGTERM)
-        await viewer.expect_error("draining")
         await viewer.expect("bye")
         assert await viewer.ends() == 1001
     code, errors = await program.ended()

@@ -19,7 +19,11 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 async def stack(start_stack: Callable[..., Any]) -> Stack:
-    settings = {"TABLECAST_UPLOAD_LEASE": "2s", "TABLECAST_AUDIT_INTERVAL": "1s"}
+    settings = {
+        "TABLECAST_UPLOAD_LEASE": "2s",
+        "TABLECAST_UPLOAD_PAUSE": "1s",
+        "TABLECAST_AUDIT_INTERVAL": "1s",
+    }
     return await start_stack(nodes=3, settings=settings)
 
 
