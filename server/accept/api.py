@@ -16,6 +16,7 @@ from server.accept.bodies import json_body
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import room_of, site_of
 from server.accept.keys import make_room, set_cookie
+from server.accept.names import clean_color, clean_name
 from server.accept.store import IDLE_LIMIT
 from server.accept.turn import TURNING, turn_page
 from server.accept.upload import Ingest
@@ -23,7 +24,7 @@ from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.blocks import BLOCK_SIZE
 from server.document.encodings import charset
-from server.document.messages import Correct, Document, encode
+from server.document.messages import Correct, Document, Person, encode
 from server.errors import (
     BadMessage,
     NoDocument,
@@ -43,8 +44,14 @@ GATHER_SECONDS: Final = 1.0
 GATHER: Final = 256 * 1024
 
 
+# Who did it, where a program does not say so itself.
+PROGRAM: Final = "A program"
+
+
 class PageTurn(msgspec.Struct):
     page_no: int
+    name: str = PROGRAM
+    color: int = 0
 
 
 class Correction(msgspec.Struct, forbid_unknown_fields=True):
@@ -169,7 +176,8 @@ class ApiDoor:
         turn = await json_body(request, PageTurn, '{"page_no": 7}', limit)
         known = await self._rooms.view(room)
         guard = keys_of(request, room).changing(TURNING)
-        rev = await turn_page(self._backend, room, turn.page_no, known.snapshot, guard)
+        by = Person(id="", name=clean_name(turn.name), color=clean_color(turn.color, 0))
+        rev = await turn_page(self._backend, room, turn.page_no, known.snapshot, guard, by)
         return _json({"page_no": turn.page_no, "rev": rev})
 
     async def put_dialect(self, request: web.Request) -> web.StreamResponse:

@@ -16,27 +16,28 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import UNSET, UnsetType
 
 from server.accept.access import Keyring, Role, keys_of
-from server.accept.chat import BURST, CHARACTERS, RATE, said_before, say
+from server.accept.chat import CHARACTERS
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import TokenBucket, room_of
 from server.accept.holder import Holder
-from server.accept.names import NAME_CHARACTERS, clean_color, clean_name
+from server.accept.meeting import POINTING, Meeting
+from server.accept.names import NAME_CHARACTERS
 from server.accept.sending import Sender
 from server.accept.turn import TURNING, turn_page
 from server.accept.uploads import Uploads
 from server.accept.versions import SHOWING, show_version
 from server.document.messages import (
     CancelUpload,
-    ChatMessage,
     ClientMessage,
     Correct,
     EndUpload,
+    Follow,
     Heartbeat,
     Hello,
     Key,
     Me,
     Peek,
-    Person,
+    Point,
     RoleMessage,
     Say,
     ServerMessage,
@@ -185,6 +186,7 @@ class Session:
         self._viewer = viewer
         self._ws = ws
         self._live: LiveRoom | None = None
+        self._meeting: Meeting | None = None
         self._holder = Holder(keys)
         self._sender = Sender(
             door.uploads,
@@ -199,14 +201,22 @@ class Session:
         rate = door.settings.page_turns_per_second
         self._turns = TokenBucket(rate, 2 * rate)
         self._syncs = TokenBucket(1, 5)
-        self._chats = TokenBucket(RATE, BURST)
-        self._names = TokenBucket(RATE, BURST)
         self._errors = 0
 
     async def run(self) -> None:
         """Read until the viewer leaves. Raises ConnectionResetError when it vanishes meanwhile."""
-        await self._tell(self._door.hello(self._viewer, await self._first_role()))
+        role = await self._first_role()
+        self._viewer.role = role.value
+        await self._tell(self._door.hello(self._viewer, role))
         self._live = self._door.hub.enter(self._viewer)
+        self._meeting = Meeting(
+            self._door.backend,
+            self._viewer,
+            self._live,
+            render=self._door.render,
+            guard=self._holder.changing(POINTING),
+            tell=self._tell,
+        )
         loop = asyncio.get_running_loop()
         while True:
             message = await self._ws.receive()
@@ -284,7 +294,12 @@ class Session:
                 await self._turn(message.page_no)
             case Peek():
                 await self._peek(message.page_no)
+            case Follow():
+                self._among.browse(None)
+            case Point():
+                await self._among.point(message.row)
             case StartUpload():
+                self._sender.by = self._among.person
                 await self._sender.start(message)
             case EndUpload():
                 await self._sender.end()
@@ -299,18 +314,25 @@ class Session:
             case Key():
                 await self._take_key(message.key)
             case Me():
-                self._introduce(message)
+                self._among.introduce(message)
             case Say():
-                await self._say(message)
+                await self._among.say(message)
             case Sync():
                 self._sync(message)
             case Heartbeat():
                 pass
 
+    @property
+    def _among(self) -> Meeting:
+        """The viewer among the others; there is no message before it has entered the room."""
+        assert self._meeting is not None
+        return self._meeting
+
     async def _turn(self, page_no: int) -> None:
         self._limit_rate()
         guard = self._holder.changing(TURNING)
-        await turn_page(self._door.backend, self._viewer.room, page_no, self._known, guard)
+        backend, room = self._door.backend, self._viewer.room
+        await turn_page(backend, room, page_no, self._known, guard, self._among.person)
 
     async def _peek(self, page_no: int) -> None:
         self._limit_rate()
@@ -322,6 +344,7 @@ class Session:
         assert document is not None
         payload = await self._door.reader.page(self._viewer.room, document, offset, size, peek=True)
         await self._door.hub.tell(self._viewer, encode_frame(payload))
+        self._among.browse(offset)
 
     def _limit_rate(self) -> None:
         if not self._turns.take():
@@ -336,36 +359,6 @@ class Session:
         outdated = not live.loaded or (message.epoch, message.rev) != (live.epoch, live.rev)
         if outdated or message.chat_id not in (None, live.last_said):
             live.resend(self._viewer)
-
-    def _introduce(self, message: Me) -> None:
-        if not self._names.take():
-            raise RateLimited("That was too fast: a name cannot change so often.")
-        viewer = self._viewer
-        viewer.color = clean_color(message.color, viewer.color)
-        viewer.name = clean_name(message.name)
-
-    async def _say(self, message: Say) -> None:
-        if not self._chats.take():
-            raise RateLimited(f"That was too fast: at most {RATE:g} messages a second can be said.")
-        live = self._live
-        assert live is not None
-        backend, room = self._door.backend, self._viewer.room
-        known = live.snapshot() if live.loaded else None
-        change = await say(
-            backend, room, id=message.id, body=message.body, person=self._person, known=known
-        )
-        if change.again:
-            said = live.talk.find(message.id)
-            if said is None:
-                said = await said_before(backend, room, change, self._door.render)
-            await self._tell(
-                ChatMessage(epoch=change.epoch, rev=said.rev, whole=False, messages=[said])
-            )
-
-    @property
-    def _person(self) -> Person:
-        viewer = self._viewer
-        return Person(id=viewer.id, name=viewer.name, color=viewer.color)
 
     def _correct(self, message: Correct) -> None:
         """Read the table in another way; a new cut takes its time, so pages turn meanwhile."""
@@ -413,14 +406,20 @@ class Session:
 
     async def _take_key(self, key: str) -> None:
         room = await self._door.backend.snapshot(self._viewer.room)
-        await self._tell(RoleMessage(role=self._holder.take(key, room)))
+        await self._give_role(self._holder.take(key, room))
 
     async def _tell_role(self) -> None:
         """Keys are revoked at any time; whoever has one hears of it by the next sign of life."""
         known = self._known if self._holder.has_keys else None
         role = None if known is None else self._holder.news(known)
         if role is not None:
-            await self._tell(RoleMessage(role=role))
+            await self._give_role(role)
+
+    async def _give_role(self, role: Role) -> None:
+        self._viewer.role = role.value
+        if self._live is not None:
+            self._live.stir()
+        await self._tell(RoleMessage(role=role))
 
     # Answers
 

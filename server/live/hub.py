@@ -155,6 +155,8 @@ class Hub:
             now=now,
             wording=wording,
         )
+        # Until it says who it is, it is told from the others by its colour.
+        viewer.color = int(viewer.id, 16) % 10
         self.viewers[viewer.id] = viewer
         min(self._turns, key=len)[viewer.id] = viewer
         return viewer
