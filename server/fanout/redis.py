@@ -517,8 +517,9 @@ def _client(url: str, retry: Retry) -> Redis:
         "retry": retry,
         "socket_connect_timeout": 1.0,
         "socket_timeout": 2.0,
-        "socket_keepalive": True,
     }
+    if not url.startswith("unix:"):  # a socket of this machine has no such option
+        options["socket_keepalive"] = True
     if not retry.get_retries():
         return Redis.from_pool(ConnectionPool.from_url(url, **options))
     pool = BlockingConnectionPool.from_url(

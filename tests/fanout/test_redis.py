@@ -406,3 +406,11 @@ async def test_a_wall_clock_that_is_wrong_does_not_matter(
 
     await eventually(right)
     await asyncio.wait_for(backend.close(), PATIENCE)
+
+
+@pytest.mark.parametrize("scheme", ["redis://localhost:1", "rediss://localhost:1", "unix:///none"])
+async def test_every_kind_of_address_can_be_asked(scheme: str, room: str) -> None:
+    backend = RedisBackend(scheme, "a", patience=2)
+    with pytest.raises(Unavailable):
+        await backend.snapshot(room)
+    await backend.close()
