@@ -22,6 +22,7 @@ from server.accept.health import HealthDoor
 from server.accept.keys import KeysDoor
 from server.accept.metrics import MetricsDoor
 from server.accept.openapi import OpenApiDoor
+from server.accept.presence import PresenceDoor
 from server.accept.problems import middleware
 from server.accept.prose import message_renderer
 from server.accept.recount import Recounts
@@ -153,6 +154,7 @@ def _add_routes(
     appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)
     versions = VersionsDoor(backend)
     socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node, render)
+    presence = PresenceDoor(backend, rooms)
     chat = ChatDoor(backend, keeper, render, settings.trusted_proxies)
     health = HealthDoor(backend, hub)
     app.add_routes(
@@ -185,6 +187,7 @@ def _add_routes(
             web.get("/api/rooms/{uuid}/rows/{row}/cells/{column}", api.get_cell),
             web.get("/api/rooms/{uuid}/chat", chat.get),
             web.post("/api/rooms/{uuid}/chat", chat.post),
+            web.get("/api/rooms/{uuid}/presence", presence.get),
             web.get("/api/openapi.json", OpenApiDoor().handle),
             web.get("/healthz", health.alive),
             web.get("/readyz", health.ready),

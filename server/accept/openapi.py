@@ -19,7 +19,16 @@ from server.accept.describe import Answer, Operation, ref
 from server.accept.keys import Life, Mode
 from server.accept.operations import OPERATIONS
 from server.accept.versions import VersionBody
-from server.document.messages import Deleted, Document, Page, PageMessage, Said, Upload, encode
+from server.document.messages import (
+    Deleted,
+    Document,
+    Page,
+    PageMessage,
+    Present,
+    Said,
+    Upload,
+    encode,
+)
 from server.errors import TablecastError
 
 # What the code itself reads and writes.
@@ -28,6 +37,7 @@ _TYPES: Final = (
     Document,
     Page,
     PageMessage,
+    Present,
     Said,
     Upload,
     Correction,

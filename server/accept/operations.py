@@ -285,6 +285,27 @@ OPERATIONS: Final = (
         (*CHANGE, BadMessage, BlankMessage, RateLimited, TooLarge),
         body={JSON: ref("Words"), FORM: ref("Words")},
     ),
+    Operation(
+        "get",
+        "/api/rooms/{uuid}/presence",
+        "getPresence",
+        "rooms",
+        "Who is here: their names, and how many look at each page",
+        [
+            Answer(
+                200,
+                "As in the message `here`.",
+                as_json(
+                    of(
+                        count={"type": "integer"},
+                        people={"anyOf": [listing(ref("Present")), {"type": "null"}]},
+                        pages={"type": "object", "additionalProperties": {"type": "integer"}},
+                    )
+                ),
+            )
+        ],
+        READ,
+    ),
     # The owner
     Operation(
         "put",

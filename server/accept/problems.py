@@ -81,7 +81,8 @@ def problem(
 ) -> web.Response:
     """An error for whoever asks: a page where a browser would show it, problem+json elsewhere."""
     wants_page = "text/html" in request.headers.get("Accept", "")
-    if wants_page and not request.path.startswith("/api/"):
+    is_form = request.content_type == "application/x-www-form-urlencoded"
+    if wants_page and (is_form or not request.path.startswith("/api/")):
         context = {"status": status.value, "title": status.phrase, "detail": detail}
         return aiohttp_jinja2.render_template("error.html", request, context, status=status.value)
     body = {

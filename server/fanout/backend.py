@@ -186,6 +186,9 @@ class Backend(Protocol):
         say when any of it changes, and when they begin to follow.
         """
 
+    async def who(self, room: str) -> Here:
+        """Who is in the room, as all nodes said last."""
+
     async def signal(self, room: str, value: JSON) -> None:
         """Let all who follow the room now have a `Signal`, each once at most."""
 

@@ -222,6 +222,13 @@ class MemoryBackend:
                 room.nodes.pop(self.node_id, None)
             self._look(name, room)
 
+    async def who(self, room: str) -> Here:
+        here = self._store.rooms.get(room)
+        if here is None:
+            return Here(0)
+        self._look(room, here)
+        return here.here
+
     async def signal(self, room: str, value: JSON) -> None:
         here = self._store.rooms.get(room)
         if here is not None:

@@ -37,6 +37,7 @@ from server.fanout.backend import (
     JSON,
     Change,
     Growth,
+    Here,
     Present,
     Receiver,
     Snapshot,
@@ -216,6 +217,11 @@ class RedisBackend:
             batch = names[start : start + HERE_BATCH]
             async with self._asking():
                 await self._say_present({room: rooms[room] for room in batch})
+
+    async def who(self, room: str) -> Here:
+        async with self._asking():
+            nodes: Any = await self._redis.hgetall(self._keys.nodes(room))
+        return presence.stored(nodes, self._clock.now_ms()).event()
 
     async def signal(self, room: str, value: JSON) -> None:
         message = msgspec.json.encode({"signal": value})

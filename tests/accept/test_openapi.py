@@ -150,6 +150,7 @@ GOOD: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", U + "/chat", 200, {"json": CHAT}),
     ("POST", U + "/chat", 303, {"data": {"body": "hello"}}),
     ("GET", U + "/chat", 200, {}),
+    ("GET", U + "/presence", 200, {}),
     ("PUT", U + "/mode", 200, {"json": {"mode": "open"}}),
     ("POST", U + "/keys", 201, {}),
     ("PUT", U + "/life", 200, {"json": {"seconds": 60}}),

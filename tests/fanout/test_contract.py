@@ -392,6 +392,8 @@ async def test_what_each_node_says_of_its_viewers_reaches_every_follower(
     renamed = {"people": [["v1", "{}", 0.5]], "pages": {}}
     await a.backend.present({room: Present(1, renamed)})
     await b.told.until(lambda: b.told.of(room)[-1:] == [Here(701, {"a": renamed, "b": []})])
+    assert await b.backend.who(room) == Here(701, {"a": renamed, "b": []})
+    assert await b.backend.who("nobody") == Here(0)
     late = await nodes.start("late")
     late.backend.follow(room)
     await late.told.until(lambda: late.told.of(room)[-1:] == [Here(701, {"a": renamed, "b": []})])
