@@ -294,6 +294,29 @@ async def test_the_link_of_a_row_is_copied(new_window: NewWindow, room: str) -> 
     assert await here.page.evaluate("navigator.clipboard.readText()") == f"{room}#r8c2"
 
 
+async def test_whoever_turned_the_page_is_named_and_the_turn_can_be_undone(
+    new_window: NewWindow, room: str
+) -> None:
+    here = await open_window(new_window, room)
+    there = await open_window(new_window, room)
+    await here.go_to(9)
+    await there.shows(9)
+    name = await here.page.inner_text("#own-name bdi")
+    await there.page.wait_for_function(
+        "text => document.querySelector('#turned').textContent.startsWith(text)",
+        arg=f"{name} turned to page 9",
+    )
+    assert (await here.page.inner_text("#turned p")).startswith("You turned to page 9")
+    await there.do("undo")
+    await here.shows(1, "1")
+    await here.page.wait_for_function(
+        "() => document.querySelector('#turned').innerText.includes('turned to page 1')"
+    )
+    # An undo is a turn like any other, and can be undone.
+    await here.do("undo")
+    await there.shows(9, "801")
+
+
 async def test_the_strip_shows_where_people_are(new_window: NewWindow, room: str) -> None:
     wire = Wire()
     here = await wire.open(new_window, room)

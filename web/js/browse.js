@@ -280,7 +280,8 @@ export class Browse {
     if (before && before.id !== now.id) {
       const pageNo = Math.min(this.#chosen, this.pages);
       this.#target = null;
-      const what = before.version === now.version ? "The room’s table is cut into rows anew" : `The room shows another table now: ${now.name}`;
+      const table = before.name === now.name ? `version ${number(now.version)} of ${now.name}` : `another table: ${now.name}`;
+      const what = before.version === now.version ? "The room’s table is cut into rows anew" : `The room shows ${table}`;
       this.#notices.say(`${what}. You are still browsing on your own, on page ${number(pageNo)} of it.`, { tone: "warn", about: "browse" });
     }
     this.#refresh();

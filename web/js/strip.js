@@ -66,6 +66,8 @@ export class Strip {
    */
   show(pageNo, pages, settled) {
     const slider = this.#slider;
+    // What the tip says of a page may be untrue of the next table.
+    if (this.#pages !== pages) this.#tip.hidden = true;
     slider.max = String(pages);
     slider.disabled = pages < 2;
     this.#box.classList.toggle("single", pages < 2);
