@@ -82,9 +82,11 @@ export class Turned {
     this.#line.hidden = !turn?.by || this.#browse.browsing;
     if (!turn?.by) return;
     const who = this.#me.has(turn.by.id) ? "You" : make("bdi", { "data-person": String(turn.by.color) }, turn.by.name);
-    const where = make("span", { class: "where" }, ` to page ${number(this.#pageNo(turn.offset))}`);
-    this.#text.replaceChildren(who, " turned", where);
-    this.#text.title = this.#text.textContent ?? "";
+    const where = ` to page ${number(this.#pageNo(turn.offset))}`;
+    // Where there is no room for the number, it stands in the field beside.
+    const brief = make("span", { class: "brief", "aria-hidden": "true" }, " the page");
+    this.#text.replaceChildren(who, " turned", make("span", { class: "where" }, where), brief);
+    this.#text.title = `${who instanceof Node ? who.textContent : who} turned${where}`;
     const target = this.#target;
     this.#undo.hidden = !target || !this.#access.canTurn;
     this.#undo.title = `Back to page ${number(target)}, for everyone`;
