@@ -317,7 +317,10 @@ class Audience:
             frames.append(self._page_frame)
         if base >= 0:
             frames.append(self._tellings.frame(epoch, base, rev))
-        frames += self._passing()
+            frames += self._passing()
+        else:
+            # The whole state says who is here, but not where they point: that comes right after.
+            self._here_due = None
         self._shown = shown = Shown(
             epoch=epoch,
             rev=rev,
