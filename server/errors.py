@@ -58,11 +58,12 @@ class Refused(TablecastError):
 
 
 class BadMessage(Refused):
-    """`about`: the type of the message, where it could be read."""
+    """`about`: the type of the message, `id`: that of a chat message, where they could be read."""
 
     code = "bad_message"
     status = HTTPStatus.BAD_REQUEST
     about: str | None = None
+    id: str | None = None
 
 
 class NotFound(Refused):

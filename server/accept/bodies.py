@@ -38,3 +38,5 @@ async def json_body(request: web.Request, kind: type[T], example: str, limit: in
         return msgspec.json.decode(await small_body(request, limit), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadMessage(f"Send {example} as JSON: {error}.") from None
+    except RecursionError:
+        raise BadMessage(f"Send {example} as JSON; this is nested too deeply.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,9 @@ import msgspec
 from aiohttp import web
 
 from server.accept.access import speaking
+from server.accept.bodies import json_body, small_body
 from server.accept.guard import Buckets, address_of, canonical_uuid, room_of
 from server.accept.names import clean_body, clean_color, clean_name
-from server.accept.store import IDLE_LIMIT
 from server.document.messages import Person, Said, encode
 from server.errors import BadMessage, BlankMessage, Conflict, RateLimited, Refused, TooLarge
 from server.fanout.backend import Backend, Change, Snapshot
@@ -137,29 +136,13 @@ class ChatDoor:
 
     @staticmethod
     async def _words(request: web.Request, is_form: bool) -> Words:
-        limit = BODY_LIMIT
-        body = bytearray()
-        try:
-            async with asyncio.timeout(IDLE_LIMIT):
-                while len(body) <= limit and (data := await request.content.readany()):
-                    body += data
-        except TimeoutError:
-            raise BadMessage("The end of this request did not come.") from None
-        if len(body) > limit:
-            raise TooLarge(
-                f"This request has more than {limit:,} bytes, the most allowed here.",
-                what="message",
-                limit=limit,
-            )
-        if is_form:
-            if body.count(b"&") > 20:
-                raise BadMessage("This form has more fields than it should.")
-            fields = dict(parse_qsl(body.decode("utf-8", "replace")))
-            return Words(body=fields.get("body", ""), name=fields.get("name", ""))
-        try:
-            return msgspec.json.decode(body, type=Words)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadMessage(f'Send {{"body": "Hello"}} as JSON: {error}.') from None
+        if not is_form:
+            return await json_body(request, Words, '{"body": "Hello"}', BODY_LIMIT)
+        body = await small_body(request, BODY_LIMIT)
+        if body.count(b"&") > 20:
+            raise BadMessage("This form has more fields than it should.")
+        fields = dict(parse_qsl(body.decode("utf-8", "replace")))
+        return Words(body=fields.get("body", ""), name=fields.get("name", ""))
 
 
 def _json(value: object, *, status: int = 200) -> web.Response:

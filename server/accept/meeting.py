@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from server.accept.access import Guard
+from server.accept.access import Guard, speaking
 from server.accept.chat import BURST, RATE, said_before, say
 from server.accept.guard import TokenBucket
 from server.accept.names import clean_color, clean_name
@@ -102,15 +102,13 @@ class Meeting:
         if not self._points.take():
             raise RateLimited(f"That was too fast: at most {RATE:g} rows a second can be shown.")
         live, viewer = self._live, self._viewer
+        # Whoever has pointed may take it back, whatever the mode is by now.
+        (speaking if row is None else self._guard)(live.snapshot())
         document = live.document
         if document is None:
             raise NoDocument("This room has no table yet. Upload one first.")
-        if row is not None:
-            if not 0 <= row <= document.rows:
-                raise PageOutOfRange(
-                    f"There is no row {row}: the table has {document.rows:,} rows."
-                )
-            self._guard(live.snapshot())
+        if row is not None and not 0 <= row <= document.rows:
+            raise PageOutOfRange(f"There is no row {row}: the table has {document.rows:,} rows.")
         message = PointMessage(
             viewer=viewer.id, name=viewer.name, color=viewer.color, row=row, document=document.id
         )

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import UNSET, UnsetType
 
-from server.accept.access import Keyring, Role, keys_of
+from server.accept.access import Keyring, Role, keys_of, speaking
 from server.accept.chat import CHARACTERS
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import TokenBucket, room_of
@@ -270,7 +270,8 @@ class Session:
                 )
             message = decode(text)
         except TablecastError as error:
-            await self._refuse(error, getattr(error, "about", None))
+            id = getattr(error, "id", None)
+            await self._refuse(error, getattr(error, "about", None), UNSET if id is None else id)
             return
         about = str(message.__struct_config__.tag)
         id = message.id if isinstance(message, Say) else UNSET
@@ -338,6 +339,7 @@ class Session:
         self._limit_rate()
         live = self._live
         assert live is not None
+        speaking(live.snapshot())
         document, page = live.document, live.page
         size = page.size if page is not None else self._door.settings.page_size
         offset = page_offset(document, page_no, size)
@@ -429,5 +431,5 @@ class Session:
     async def _refuse(
         self, error: TablecastError, about: str | None, id: str | UnsetType = UNSET
     ) -> None:
-        self._errors += isinstance(error, BadMessage | TooLarge | NoUpload)
+        self._errors += isinstance(error, BadMessage | TooLarge | NoUpload | RateLimited)
         await self._tell(error_message(error, about, id))

@@ -343,6 +343,9 @@ ClientMessage = (
 
 CLIENT_TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(ClientMessage))
 
+# Of a chat message's id.
+UUID_CHARACTERS = 36
+
 _decoder = msgspec.json.Decoder(ClientMessage)
 _encoder = msgspec.json.Encoder()
 
@@ -353,33 +356,37 @@ def decode(text: str | bytes) -> ClientMessage:
         message: ClientMessage = _decoder.decode(text)
         return message
     except msgspec.ValidationError as error:
-        problem = BadMessage(_explain(text, str(error)))
-        problem.about = _type_of(text)
-        raise problem from None
+        raise _explain(text, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(f"A message must be a JSON object: {error}.") from None
+    except RecursionError:
+        raise BadMessage("A message must be a JSON object; this one is nested too deeply.") from None
 
 
-def _type_of(text: str | bytes) -> str | None:
+def _explain(text: str | bytes, error: str) -> BadMessage:
+    """What is wrong with a message whose fields do not fit."""
     try:
-        kind = msgspec.json.decode(text, type=_Typed).type
-    except msgspec.MsgspecError:
-        return None
-    return kind[:40] if isinstance(kind, str) else None
-
-
-def _explain(text: str | bytes, error: str) -> str:
-    try:
-        kind = msgspec.json.decode(text, type=_Typed).type
-    except msgspec.MsgspecError:
-        return 'A message must be a JSON object with a text "type", as in {"type": "sync"}.'
-    if not isinstance(kind, str) or kind not in CLIENT_TYPES:
-        return f"There is no message of type {kind!r:.60}; there are {', '.join(CLIENT_TYPES)}."
-    return f"This {kind!r} message has a wrong field: {error}."
+        read = msgspec.json.decode(text, type=_Typed)
+    except (msgspec.MsgspecError, RecursionError):
+        return BadMessage(
+            'A message must be a JSON object with a text "type", as in {"type": "sync"}.'
+        )
+    kind = read.type
+    if isinstance(kind, str) and kind in CLIENT_TYPES:
+        problem = BadMessage(f"This {kind!r} message has a wrong field: {error}.")
+    else:
+        known = ", ".join(CLIENT_TYPES)
+        problem = BadMessage(f"There is no message of type {kind!r:.60}; there are {known}.")
+    problem.about = kind[:40] if isinstance(kind, str) else None
+    # Of a longer one nobody could tell which it was.
+    if kind == "chat" and isinstance(read.id, str) and len(read.id) <= UUID_CHARACTERS:
+        problem.id = read.id
+    return problem
 
 
 class _Typed(Struct):
     type: Any
+    id: Any = None
 
 
 def encode(message: ServerMessage | Any) -> bytes:
