@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from bench import big, cutter, fanout, ingest, latency, pages, results
+from bench import big, crowds, cutter, fanout, ingest, latency, pages, results
 from bench.processes import allow_many_files
 from bench.report import Figure, Report
 from bench.scale import FULL, QUICK, Scale
@@ -17,6 +17,12 @@ SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "cutter": cutter.measure,
     "pages": pages.measure,
     "latency": latency.measure,
+    "crowd": crowds.measure_crowd,
+    "rooms": crowds.measure_rooms,
+    "storm": crowds.measure_storm,
+    "nginx": crowds.measure_nginx,
+    "nodes": crowds.measure_nodes,
+    "stalled": crowds.measure_stalled,
 }
 # Takes a browser and some gigabytes of disk and memory, so it is measured only where it is named.
 ON_DEMAND: dict[str, Callable[[Scale], Iterator[Figure]]] = {"big": big.measure}

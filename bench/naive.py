@@ -1,8 +1,8 @@
 """The naive peers: what one writes first, with the same libraries and without a thought of cost.
 
-`python -m bench.naive send_json FILE` shows a TSV file to everyone who connects: for each page turn
-it sends each viewer the page as JSON over that connection's own deflate. `send_str` is less naive:
-it makes the JSON once a turn, and deflates it for each viewer.
+`python -m bench.naive send_json FILE` shows a TSV file in every room, from its first page on: for
+each page turn it sends each viewer of the room the page as JSON over that connection's own deflate.
+`send_str` is less naive: it makes the JSON once a turn, and deflates it for each viewer.
 `python -m bench.naive parse FILE` reads a TSV file (CSV, if its name ends in .csv) as a list of
 rows and prints what that took; `parse_no_gc` is less naive: it turns the garbage collector off,
 which otherwise walks the growing list again and again.
@@ -21,19 +21,36 @@ import time
 from aiohttp import WSMsgType, web
 
 PAGE_SIZE = 100
+HEARTBEAT = 15.0  # seconds, as a node's
+
+
+class Door:
+    """All rooms; each shows the one table to its viewers."""
+
+    def __init__(self, rows: list[list[str]], *, once: bool) -> None:
+        self._rows = rows
+        self._once = once
+        self._rooms: dict[str, Room] = {}
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        name = request.match_info["room"]
+        room = self._rooms.setdefault(name, Room(self._rows, once=self._once))
+        return await room.handle(request)
 
 
 class Room:
-    """All viewers of the one table."""
+    """All who look at the table together."""
 
     def __init__(self, rows: list[list[str]], *, once: bool) -> None:
         self._header, *self._rows = rows
         self._once = once
+        self._page_no = 1
         self._viewers: set[web.WebSocketResponse] = set()
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse()
+        ws = web.WebSocketResponse(heartbeat=HEARTBEAT)
         await ws.prepare(request)
+        await ws.send_json(self._page())
         self._viewers.add(ws)
         try:
             async for message in ws:
@@ -44,16 +61,8 @@ class Room:
         return ws
 
     async def _turn(self, page_no: int) -> None:
-        first = (page_no - 1) * PAGE_SIZE
-        page = {
-            "type": "page",
-            "page_no": page_no,
-            "page_size": PAGE_SIZE,
-            "total_number": len(self._rows),
-            "first_row": first + 1,
-            "header": self._header,
-            "data": self._rows[first : first + PAGE_SIZE],
-        }
+        self._page_no = page_no
+        page = self._page()
         if self._once:
             text = json.dumps(page)
             for viewer in list(self._viewers):
@@ -62,10 +71,22 @@ class Room:
             for viewer in list(self._viewers):
                 await viewer.send_json(page)
 
+    def _page(self) -> dict[str, object]:
+        first = (self._page_no - 1) * PAGE_SIZE
+        return {
+            "type": "page",
+            "page_no": self._page_no,
+            "page_size": PAGE_SIZE,
+            "total_number": len(self._rows),
+            "first_row": first + 1,
+            "header": self._header,
+            "data": self._rows[first : first + PAGE_SIZE],
+        }
+
 
 async def serve(path: str, *, once: bool) -> None:
     app = web.Application()
-    app.router.add_get("/ws/{room}", Room(read(path), once=once).handle)
+    app.router.add_get("/ws/{room}", Door(read(path), once=once).handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()

@@ -22,6 +22,15 @@ class Scale:
     latency_turns: int
     big: int  # a document as large as people have them
     first_pages: int  # how often its first page is waited for
+    crowd: int  # viewers of one room on one node
+    crowd_turns: int
+    idle: float  # seconds in which nobody does anything
+    nginx_crowd: int
+    storm: int  # viewers who come at once
+    rooms: int
+    room_viewers: int  # in each of them
+    stalled: int
+    stalled_runs: int  # of each side, in turns
 
 
 FULL = Scale(
@@ -36,6 +45,15 @@ FULL = Scale(
     latency_turns=100,
     big=1000 * MB,
     first_pages=9,
+    crowd=10_000,
+    crowd_turns=10,
+    idle=30,
+    nginx_crowd=8_000,
+    storm=2_000,
+    rooms=200,
+    room_viewers=5,
+    stalled=5_000,
+    stalled_runs=20,
 )
 QUICK = Scale(
     rounds=1,
@@ -49,4 +67,13 @@ QUICK = Scale(
     latency_turns=5,
     big=8 * MB,
     first_pages=1,
+    crowd=40,
+    crowd_turns=2,
+    idle=1,
+    nginx_crowd=40,
+    storm=20,
+    rooms=4,
+    room_viewers=2,
+    stalled=10,
+    stalled_runs=2,
 )

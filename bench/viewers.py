@@ -15,7 +15,16 @@ import sys
 import time
 
 from bench.processes import allow_many_files, cpu_seconds, resident
-from bench.wire import PAGE_FROM, connect, turn_frame
+from bench.wire import (
+    PAGE_FROM,
+    PING,
+    PONG,
+    connect,
+    dial,
+    handshake,
+    turn_frame,
+    welcomed,
+)
 
 QUIET = 0.3  # seconds without a byte after which everything said so far has arrived
 PACE = 0.07  # seconds from one turn to the next at least: below 20 a second nothing is merged
@@ -27,36 +36,70 @@ _view = memoryview(_buffer)
 
 
 class Crowd:
-    """Viewers of one room, read by one epoll loop."""
+    """Viewers of one room on one node, or of several, read by one epoll loop."""
 
-    def __init__(self, port: int, path: str) -> None:
-        self._port = port
-        self._path = path
+    def __init__(self, *doors: tuple[int, str]) -> None:
+        """`doors`: (port, path) of a room each, which viewers take in turns."""
+        self._doors = doors
         self._epoll = select.epoll()
         self._members: dict[int, Member] = {}
-        self._first: Member | None = None
+        self._turners: list[Member] = []
 
     def grow(self, count: int) -> None:
         """Connect until there are `count`, and take in what they are told at first."""
         while len(self._members) < count:
-            sock, rest = connect(self._port, self._path, deflate=True)
+            sock, rest = connect(*self._next_door(), deflate=True)
             sock.setblocking(False)
-            member = Member(sock)
+            member = self._welcome(sock)
             member.take(rest, len(rest))
-            self._members[sock.fileno()] = member
-            self._epoll.register(sock.fileno(), select.EPOLLIN)
-            self._first = self._first or member
+        self.settle()
+
+    def storm(self, count: int) -> float:
+        """Connect `count` more at once; seconds until the last of them has its first page."""
+        joining: dict[int, tuple[socket.socket, bytearray]] = {}
+        waiting = count
+        started = time.perf_counter()
+        for number in range(count):
+            port, path = self._doors[number % len(self._doors)]
+            sock = dial(port)
+            joining[sock.fileno()] = sock, bytearray(handshake(port, path, deflate=True))
+            self._epoll.register(sock.fileno(), select.EPOLLOUT)
+        while waiting:
+            events = self._epoll.poll(TURN_WITHIN)
+            if not events:
+                raise TimeoutError(f"{waiting} viewers did not get their first page")
+            for number, event in events:
+                if number not in joining:
+                    waiting -= self._receive(self._members[number])
+                    continue
+                sock, said = joining[number]
+                if event & select.EPOLLOUT:
+                    sock.sendall(said)  # a request fits into an empty buffer
+                    said.clear()
+                    self._epoll.modify(number, select.EPOLLIN)
+                    continue
+                said += sock.recv(64 * 1024)
+                if b"\r\n\r\n" in said:
+                    del joining[number]
+                    rest = welcomed(said, deflate=True)
+                    member = self._welcome(sock, registered=True)
+                    member.take(rest, len(rest))
+                    waiting -= member.pages > 0
+        return time.perf_counter() - started
+
+    def settle(self) -> None:
+        """Take in all that is still being said."""
         while self._read(QUIET) is not None:
             pass
 
     def turn(self, page_no: int) -> float:
-        """Turn the page; seconds until the last viewer has it whole."""
-        assert self._first is not None
+        """Turn the page of every room; seconds until the last viewer has it whole."""
         for member in self._members.values():
             member.pages = 0
         waiting = len(self._members)
         started = time.perf_counter()
-        self._first.sock.sendall(turn_frame(page_no))
+        for turner in self._turners:
+            turner.sock.sendall(turn_frame(page_no))
         while waiting:
             got = self._read(TURN_WITHIN)
             if got is None:
@@ -77,14 +120,30 @@ class Crowd:
             return None
         got = 0
         for number, _ in events:
-            member = self._members[number]
-            size = member.sock.recv_into(_buffer)
-            if size == 0:
-                raise ConnectionError("the server closed a connection")
-            before = member.pages
-            member.take(_view, size)
-            got += before == 0 and member.pages > 0
+            got += self._receive(self._members[number])
         return got
+
+    def _receive(self, member: Member) -> bool:
+        """Take in what came for one; whether that was its first page."""
+        size = member.sock.recv_into(_buffer)
+        if size == 0:
+            raise ConnectionError("the server closed a connection")
+        before = member.pages
+        member.take(_view, size)
+        return before == 0 and member.pages > 0
+
+    def _next_door(self) -> tuple[int, str]:
+        return self._doors[len(self._members) % len(self._doors)]
+
+    def _welcome(self, sock: socket.socket, *, registered: bool = False) -> Member:
+        member = Member(sock)
+        # Of several nodes that show one room only the first is asked to turn its page.
+        if len({path for _, path in self._doors}) > len(self._turners):
+            self._turners.append(member)
+        self._members[sock.fileno()] = member
+        if not registered:
+            self._epoll.register(sock.fileno(), select.EPOLLIN)
+        return member
 
 
 class Member:
@@ -119,6 +178,8 @@ class Member:
             at += used - len(self._head)
             self._head = b""
             self._left = length
+            if head[0] & 0x0F == PING:
+                self.sock.send(PONG)
             self._is_page = head[0] & 0x0F == 1 and length >= PAGE_FROM
 
 
@@ -138,7 +199,7 @@ def _payload(head: bytes | bytearray) -> tuple[int, int]:
 
 def main(port: int, path: str, pid: int, count: int, turns: int) -> None:
     allow_many_files()
-    crowd = Crowd(port, path)
+    crowd = Crowd((port, path))
     crowd.grow(1)
     page = 1
     for _ in range(WARM_UP):

@@ -12,7 +12,9 @@ from typing import Self
 
 import msgspec
 
-TEXT, BINARY, CLOSE = 0x1, 0x2, 0x8
+TEXT, BINARY, CLOSE, PING = 0x1, 0x2, 0x8, 0x9
+# Neither Tablecast nor aiohttp asks for its ping's words in the answer.
+PONG = b"\x8a\x80\0\0\0\0"
 # A page is the only message of more bytes than this, deflated or not; states are far shorter.
 PAGE_FROM = 2048
 _PATIENCE = 30.0  # seconds
@@ -73,6 +75,8 @@ class Viewer:
         payload = self._take(length)
         if opcode == CLOSE:
             raise ConnectionError(f"the server closes: {payload!r}")
+        if opcode == PING:
+            self.socket.sendall(PONG)
         return opcode, payload
 
     def drain(self, quiet: float = 0.3) -> None:
@@ -103,6 +107,29 @@ def connect(port: int, path: str, *, deflate: bool) -> tuple[socket.socket, byte
     """An open WebSocket, and what came behind the handshake."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.sendall(handshake(port, path, deflate=deflate))
+    answer = bytearray()
+    while b"\r\n\r\n" not in answer:
+        data = sock.recv(_READ)
+        if not data:
+            raise ConnectionError("the server is gone")
+        answer += data
+    return sock, welcomed(answer, deflate=deflate)
+
+
+def dial(port: int, receive_buffer: int | None = None) -> socket.socket:
+    """A connection that is about to be made, and does not block."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.connect_ex(("127.0.0.1", port))
+    return sock
+
+
+def handshake(port: int, path: str, *, deflate: bool) -> bytes:
+    """What a client says first."""
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -113,19 +140,17 @@ def connect(port: int, path: str, *, deflate: bool) -> tuple[socket.socket, byte
     ]
     if deflate:
         lines.append("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")
-    sock.sendall("\r\n".join([*lines, "", ""]).encode())
-    answer = bytearray()
-    while b"\r\n\r\n" not in answer:
-        data = sock.recv(_READ)
-        if not data:
-            raise ConnectionError("the server is gone")
-        answer += data
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def welcomed(answer: bytearray, *, deflate: bool) -> bytearray:
+    """What came behind the server's answer. Raises ConnectionError if that is a refusal."""
     head, _, rest = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 101"):
         raise ConnectionError(head.decode(errors="replace"))
     if deflate and b"permessage-deflate" not in head.lower():
         raise ConnectionError("the server does not deflate")
-    return sock, rest
+    return rest
 
 
 def frame_head(opcode: int, length: int) -> bytes:

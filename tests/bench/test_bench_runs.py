@@ -25,6 +25,16 @@ FIGURES = (
     "cutter: CSV, all cells quoted",
     "page turn",
     "latency: node to node",
+    "40 viewers, idle: memory of the node for each",
+    "40 viewers, idle: share of a core",
+    "40 viewers: last to get a page",
+    "40 viewers: CPU a delivered page",
+    "4 rooms of 2 viewers at once: last to get a page",
+    "20 viewers come at once: last first page",
+    "behind Nginx: 40 viewers: last to get a page",
+    "behind Nginx: 20 viewers come at once: last first page",
+    "two nodes (naive: one): last of 20 viewers",
+    "last of 20 beside 10 stalled",
 )
 
 # These have limits, and no peer.
