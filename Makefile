@@ -25,7 +25,7 @@ BROWSER := /usr/bin/chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSan
 export PYTHON
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run parquet test check format types-js servers bench compose lock clean
+.PHONY: help run parquet test faults check format types-js servers bench compose lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,9 +36,13 @@ run: $(MADE_RUN) ## serve on http://localhost:8080, everything in memory, no Red
 parquet: $(MADE_RUN) ## let `make run` read Parquet files too (another 170 MB)
 	@$(PIP) --require-hashes -r requirements/image.txt
 
-test: $(MADE_TEST) servers check ## set everything up, check, and run all tests (T=path ARGS="-x" narrow it)
+test: $(MADE_TEST) servers check ## set everything up, check, and run all tests but the slow ones (T=path ARGS="-x" narrow it)
 	@echo "tablecast: tests"
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS) $(T)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow" $(ARGS) $(T)
+
+faults: $(MADE_TEST) servers ## every fault on real parts, and all other tests that take long (T=path ARGS="-x")
+	@echo "tablecast: faults"
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "slow or faults" $(ARGS) $(T)
 
 check: $(MADE_TEST) $(MADE_TSC) ## linter, formatter, and the type checkers of server and web/js
 	@echo "tablecast: ruff, mypy, tsc"

@@ -1,0 +1,164 @@
+"""A viewer that stays: it follows docs/PROTOCOL.md, connects again when it must, and remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import aiohttp
+
+from tests.room_client import Gone, Message, RoomClient
+
+FOR_EVER = 3600.0
+# As the page in the browser does: first within half a second, then at growing, random intervals.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 8.0
+
+Shown = dict[str, Any]
+
+
+class Watcher(RoomClient):
+    """What it shows is in `shown`; what it went through in `degradations`, `losses` and `byes`."""
+
+    def __init__(self, url: str, room: str) -> None:
+        super().__init__(url, room)
+        self.chat: list[Message] = []
+        self.connected = False
+        self.losses = 0
+        self.byes = 0
+        self.syncs = 0
+        self.degradations: list[bool] = []
+        self.nodes: list[str] = []
+        self.errors: list[Message] = []
+        self.news = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._following = asyncio.create_task(self._follow(), name="watcher")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        await self.close()
+
+    @property
+    def shown(self) -> Shown:
+        """All that people could compare between two screens."""
+        page = self.page if self.registers.get("page") is not None else {}
+        return {
+            "epoch": self.epoch,
+            "rev": self.rev,
+            "registers": self.registers,
+            "page": {name: page.get(name) for name in ("document", "first_row", "data")},
+            "chat": [(said["id"], said["rev"], said["body"]) for said in self.chat],
+        }
+
+    @property
+    def said(self) -> list[str]:
+        return [said["body"] for said in self.chat]
+
+    @property
+    def is_well(self) -> bool:
+        return self.connected and not self.degraded
+
+    async def chats(self, body: str) -> str:
+        """Say something; its id. Whether it was taken shows in the chat, or in `errors`."""
+        id = str(uuid.uuid4())
+        await self.say("chat", id=id, body=body)
+        return id
+
+    async def waits(self, met: Callable[[Self], bool], patience: float) -> None:
+        """Wait until what it shows meets a condition."""
+        async with asyncio.timeout(patience):
+            while not met(self):
+                self.news.clear()
+                await self.news.wait()
+
+    # Internal
+
+    async def _follow(self) -> None:
+        failures = 0
+        while True:
+            at_once = False
+            try:
+                await self.connect()
+                self.nodes.append(self.node)
+                self.connected = True
+                failures = 0
+                while True:
+                    told = await self.next(FOR_EVER)
+                    at_once = at_once or (told["type"] == "bye" and told["again"])
+            except (Gone, aiohttp.ClientError, TimeoutError, OSError):
+                if self.connected:
+                    self.losses += 1
+            finally:
+                self.connected = False
+                self.news.set()
+            await self.close()
+            if not at_once:
+                longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures)
+                await asyncio.sleep(random.uniform(0, longest))
+                failures += 1
+
+    def _take(self, told: Message) -> None:
+        super()._take(told)
+        match told["type"]:
+            case "chat":
+                known = set() if told["whole"] else {said["id"] for said in self.chat}
+                new = [said for said in told["messages"] if said["id"] not in known]
+                self.chat = new if told["whole"] else [*self.chat, *new]
+            case "status":
+                if self.degradations[-1:] != [told["degraded"]]:
+                    self.degradations.append(told["degraded"])
+            case "heartbeat":
+                if told["epoch"] != self.epoch or told["rev"] > self.rev:
+                    self.syncs += 1
+                    asyncio.get_running_loop().create_task(self._sync())
+            case "bye":
+                self.byes += 1
+            case "error":
+                self.errors.append(told)
+        self.news.set()
+
+    async def _sync(self) -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await self.say("sync", epoch=self.epoch, rev=self.rev)
+
+
+async def agree(
+    watchers: Sequence[Watcher],
+    patience: float,
+    wanted: Callable[[Watcher], bool] = lambda _: True,
+) -> float:
+    """Wait until all show the same, are well, and meet a condition; the seconds that it took."""
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                first = watchers[0].shown
+                if all(w.is_well and wanted(w) and w.shown == first for w in watchers):
+                    return time.monotonic() - started
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(
+            f"no agreement in {patience:g} s:\n" + "\n".join(map(_in_short, watchers))
+        ) from None
+
+
+def _in_short(watcher: Watcher) -> str:
+    shown = watcher.shown
+    page = shown["page"]
+    return (
+        f"{watcher.hello.get('node')}: connected {watcher.connected}, degraded {watcher.degraded}, "
+        f"{shown['epoch']}/{shown['rev']}, page {page['document']} from {page['first_row']}, "
+        f"chat {[said['body'] for said in watcher.chat]}, "
+        f"registers {json.dumps(shown['registers'])[:600]}, errors {watcher.errors[-2:]}"
+    )
