@@ -18,8 +18,9 @@ from server.accept.api import ApiDoor
 from server.accept.append import AppendDoor
 from server.accept.chat import ChatDoor
 from server.accept.correct import Corrector
+from server.accept.headers import Headers
 from server.accept.health import HealthDoor
-from server.accept.keys import KeysDoor
+from server.accept.keys import Founder, KeysDoor
 from server.accept.metrics import MetricsDoor
 from server.accept.openapi import OpenApiDoor
 from server.accept.presence import PresenceDoor
@@ -145,11 +146,12 @@ def _add_routes(
     node = settings.node
     rooms = Rooms(backend, keeper)
     keys = KeysDoor(backend, settings)
-    site = SiteDoor(backend, rooms, reader, uploads, settings, node, WEB_ROOT, render)
+    founder = Founder(backend, settings)
+    site = SiteDoor(founder, rooms, reader, uploads, settings, node, WEB_ROOT, render)
     recounts = Recounts(backend, record_limit=settings.record_limit)
     app.on_shutdown.append(lambda _: recounts.close())
     corrector = Corrector(backend, reader, uploads, recounts)
-    api = ApiDoor(backend, rooms, reader, uploads, corrector, settings)
+    api = ApiDoor(backend, rooms, reader, uploads, corrector, founder, settings)
     rows = RowsDoor(rooms, reader, settings, api.get_page)
     appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)
     versions = VersionsDoor(backend)
@@ -198,15 +200,8 @@ def _add_routes(
     for folder in STATIC:
         app.router.add_static(f"/static/{folder}", WEB_ROOT / folder)
     app.router.add_get("/favicon.svg", _favicon)
-    app.on_response_prepare.append(_complete_headers)
+    app.on_response_prepare.append(Headers(settings).complete)
 
 
 async def _favicon(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(WEB_ROOT / "favicon.svg")
-
-
-async def _complete_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Tablecast-Node"] = request.app[SETTINGS].node
-    # Modules of two releases must never meet in one page, so browsers ask (and get a short 304).
-    if request.path.startswith("/static/"):
-        response.headers["Cache-Control"] = "no-cache"

@@ -189,8 +189,14 @@ class UploadReplaced(Busy):
 
 
 class RateLimited(Busy):
+    """After `after` seconds it is no longer too fast."""
+
     code = "rate_limited"
     status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, *, after: float = 1) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class Full(Busy):

@@ -178,7 +178,7 @@ def _without_password(url: str) -> str:
 
 
 def _are_origins(origins: tuple[str, ...]) -> bool:
-    return all(re.fullmatch(r"https?://[^/?#\s@]+", origin) for origin in origins)
+    return all(re.fullmatch(r"https?://[^/?#\s@;,]+", origin) for origin in origins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +292,13 @@ class Settings:
     page_turns_per_second: float = _rate(
         30, "Page turns a viewer may make, with bursts of twice this.", low=0.1, high=10_000
     )
+    rooms_per_second: float = _rate(
+        0.5,
+        "Rooms that may be started from one address, with bursts of a minute's worth; what comes "
+        "through `TABLECAST_TRUSTED_PROXIES` counts for the address behind them.",
+        low=0.001,
+        high=10_000,
+    )
     heartbeat: float = _time(
         15,
         "How often a viewer is told the last revision; below the 60s after which proxies give up.",
@@ -337,6 +344,11 @@ class Settings:
         (),
         "Networks whose `X-Forwarded-*` headers are believed, as in `172.16.0.0/12,10.0.0.7`.",
         _Kind(_parse_networks, _show_list, lambda _: True, "addresses and networks with commas"),
+    )
+    embedders: tuple[str, ...] = _setting(
+        (),
+        "Sites whose pages may show ours in a frame, as in `https://intranet.example`. Empty: none.",
+        _Kind(_parse_list, _show_list, _are_origins, "origins (scheme://host[:port]) with commas"),
     )
 
     # What it tells its operator

@@ -15,7 +15,7 @@ from server.accept.access import keys_of
 from server.accept.bodies import json_body
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import room_of, site_of
-from server.accept.keys import make_room, set_cookie
+from server.accept.keys import Founder, set_cookie
 from server.accept.names import clean_color, clean_name
 from server.accept.store import IDLE_LIMIT
 from server.accept.turn import TURNING, turn_page
@@ -74,6 +74,7 @@ class ApiDoor:
         reader: Reader,
         uploads: Uploads,
         corrector: Corrector,
+        founder: Founder,
         settings: Settings,
     ) -> None:
         self._backend = backend
@@ -81,11 +82,12 @@ class ApiDoor:
         self._reader = reader
         self._uploads = uploads
         self._corrector = corrector
+        self._founder = founder
         self._settings = settings
 
     async def create_room(self, request: web.Request) -> web.StreamResponse:
         """A fresh room and its owner's key, which a browser may have as a cookie too."""
-        made = await make_room(self._backend)
+        made = await self._founder.make(request)
         url = f"{site_of(request, self._settings.trusted_proxies).origin}/t/{made.room}"
         answer = {"uuid": made.room, "url": url, "key": made.key}
         response = _json(answer, status=201, headers={"Location": url})

@@ -26,9 +26,9 @@ from server.accept.access import (
     wrong_key,
 )
 from server.accept.bodies import json_body
-from server.accept.guard import room_of, site_of
+from server.accept.guard import Buckets, address_of, room_of, site_of
 from server.document.messages import encode
-from server.errors import BadMessage, Conflict
+from server.errors import BadMessage, Conflict, RateLimited
 from server.fanout import changes, ownership
 from server.fanout.backend import Backend, Snapshot
 from server.settings import Settings
@@ -43,6 +43,9 @@ COOKIE_LIFE: Final = 30 * 24 * 3600
 # Cookies of rooms that one browser keeps: it sends all of them each time, and a request's headers
 # may have some 8 KiB.
 COOKIES_KEPT: Final = 40
+# Seconds' worth of rooms that one address may make at once: a class behind one router opens its
+# rooms in the same minute.
+ROOMS_AT_ONCE: Final = 60
 _COOKIES: Final = cookie_name("")
 
 
@@ -64,12 +67,32 @@ class Made(NamedTuple):
         return Keyring(named=hash_of(self.key))
 
 
-async def make_room(backend: Backend) -> Made:
-    """A fresh room, and the key that makes its holder the owner. Raises `Unavailable`."""
-    made = Made(str(uuid.uuid4()), new_key())
-    # One request id for all tries of the library underneath: its guards would refuse the second.
-    await backend.append(made.room, request=uuid.uuid4().hex, **ownership.found(hash_of(made.key)))
-    return made
+class Founder:
+    """Makes rooms for all doors that do, so many for each address."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        rate = settings.rooms_per_second
+        self._backend = backend
+        self._rate = rate
+        self._trusted = settings.trusted_proxies
+        self._buckets = Buckets(rate, max(1, ROOMS_AT_ONCE * rate))
+
+    async def make(self, request: web.Request) -> Made:
+        """A fresh room, and the key that makes its holder the owner.
+
+        Raises `RateLimited`, `Unavailable`.
+        """
+        if not self._buckets.take(address_of(request, self._trusted)):
+            raise RateLimited(
+                "Too many rooms were started from your address just now. Wait a little.",
+                after=1 / self._rate,
+            )
+        made = Made(str(uuid.uuid4()), new_key())
+        found = ownership.found(hash_of(made.key))
+        # One request id for all tries of the library underneath: its guards would refuse the
+        # second.
+        await self._backend.append(made.room, request=uuid.uuid4().hex, **found)
+        return made
 
 
 def set_cookie(

@@ -77,7 +77,7 @@ OPERATIONS: Final = (
                 {"Location": "The room's page."},
             )
         ],
-        (Forbidden, Unavailable),
+        (Forbidden, RateLimited, Unavailable),
         query={"cookie": ({"enum": ["0", "1"]}, "`1`: set the room's cookie as well.")},
     ),
     Operation(
@@ -399,7 +399,7 @@ OPERATIONS: Final = (
         "people",
         "A fresh room, whose owner is the browser that asks",
         [Answer(303, "To the room.", EMPTY, {"Location": "The room's page."})],
-        (Forbidden, Unavailable),
+        (Forbidden, RateLimited, Unavailable),
     ),
     Operation(
         "post",
@@ -408,7 +408,7 @@ OPERATIONS: Final = (
         "people",
         "A fresh room with the sample in it",
         [Answer(303, "To the room.", EMPTY, {"Location": "The room's page."})],
-        (Forbidden, Draining, StorageFull, Unavailable),
+        (Forbidden, Draining, RateLimited, StorageFull, Unavailable),
     ),
     Operation(
         "get",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -13,7 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from server.accept.guard import SAFE_METHODS, check_origin
 from server.document.messages import encode
-from server.errors import Draining, Full, TablecastError, Unavailable
+from server.errors import Draining, Full, RateLimited, TablecastError, Unavailable
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ def middleware(settings: Settings) -> Middleware:
                 retry=error.retry,
                 more=error.more,
             )
-            if isinstance(error, Unavailable | Full | Draining):
+            if isinstance(error, RateLimited):
+                response.headers["Retry-After"] = str(math.ceil(error.after))
+            elif isinstance(error, Unavailable | Full | Draining):
                 response.headers["Retry-After"] = str(RETRY_AFTER)
         except web.HTTPException as error:
             if error.status < 400:

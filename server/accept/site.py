@@ -16,13 +16,12 @@ from yarl import URL
 
 from server.accept.access import Role, keys_of
 from server.accept.guard import room_of, site_of
-from server.accept.keys import Made, make_room, set_cookie
+from server.accept.keys import Founder, Made, set_cookie
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.encodings import CHOICES
 from server.document.messages import Document, PageMessage, State, encode
 from server.errors import Missing, PageOutOfRange, Unavailable
-from server.fanout.backend import Backend
 from server.live.reader import Reader, page_count, page_offset
 from server.live.talk import Render, said_of
 from server.settings import Settings
@@ -39,7 +38,7 @@ class SiteDoor:
 
     def __init__(
         self,
-        backend: Backend,
+        founder: Founder,
         rooms: Rooms,
         reader: Reader,
         uploads: Uploads,
@@ -48,7 +47,7 @@ class SiteDoor:
         web_root: Path,
         render: Render,
     ) -> None:
-        self._backend = backend
+        self._founder = founder
         self._rooms = rooms
         self._reader = reader
         self._uploads = uploads
@@ -85,11 +84,11 @@ class SiteDoor:
 
     async def make_room(self, request: web.Request) -> web.StreamResponse:
         """A fresh room, whose key only the browser's cookie knows."""
-        raise self._to_room(request, await make_room(self._backend))
+        raise self._to_room(request, await self._founder.make(request))
 
     async def sample(self, request: web.Request) -> web.StreamResponse:
         """A fresh room with the sample in it."""
-        made = await make_room(self._backend)
+        made = await self._founder.make(request)
         data = await asyncio.to_thread(self._sample.read_bytes)
         ingest = self._uploads.open(
             made.room,

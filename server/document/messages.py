@@ -360,7 +360,7 @@ def decode(text: str | bytes) -> ClientMessage:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(f"A message must be a JSON object: {error}.") from None
     except RecursionError:
-        raise BadMessage("A message must be a JSON object; this one is nested too deeply.") from None
+        raise BadMessage("A message must be a JSON object, not nested so deeply.") from None
 
 
 def _explain(text: str | bytes, error: str) -> BadMessage:

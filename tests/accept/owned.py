@@ -130,4 +130,7 @@ DOORS: Final[Mapping[str, Door]] = {
     "socket dialect": _socket("dialect", _sets("document"), delimiter=","),
     "socket dialect that cuts anew": _socket("dialect", _sets("document"), quote="'"),
     "socket version": _socket("version", _sets("document"), version=1),
+    "socket point": _socket("point", lambda m: m["type"] == "point", row=7),
 }
+# Those that change what the room keeps.
+CHANGES: Final = {name: door for name, door in DOORS.items() if name != "socket point"}

@@ -13,11 +13,21 @@ from server.fanout.backend import Change
 from server.fanout.memory import MemoryStore
 from tests.accept.client import Node, Wrapped, memory
 from tests.accept.conftest import StartNode
-from tests.accept.owned import DOORS, Answer, Door, OwnedRoom, bearer, make_room, owned_room
+from tests.accept.owned import (
+    CHANGES,
+    DOORS,
+    Answer,
+    Door,
+    OwnedRoom,
+    bearer,
+    make_room,
+    owned_room,
+)
 from tests.fanout.nodes import Recorder
 from tests.room_client import PATIENCE, table
 
 every_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+every_change = pytest.mark.parametrize("door", CHANGES.values(), ids=CHANGES)
 
 
 @every_door
@@ -126,7 +136,7 @@ async def _meddled(
     return meddled
 
 
-@every_door
+@every_change
 async def test_no_change_slips_in_after_the_mode_has_changed(
     start_node: StartNode, door: Door
 ) -> None:
@@ -139,7 +149,7 @@ async def test_no_change_slips_in_after_the_mode_has_changed(
     assert after.get("upload") is None
 
 
-@every_door
+@every_change
 async def test_no_change_slips_in_after_a_key_was_revoked(
     start_node: StartNode, door: Door
 ) -> None:
@@ -151,7 +161,7 @@ async def test_no_change_slips_in_after_a_key_was_revoked(
     assert (await meddled.clean.registers())["page"] == shown
 
 
-@every_door
+@every_change
 async def test_no_change_slips_in_after_the_room_was_deleted(
     start_node: StartNode, door: Door
 ) -> None:
