@@ -1,7 +1,6 @@
-"""One viewer's socket: reads its messages one by one and answers; the hub does the rest.
+"""The room's own socket: what each message of docs/PROTOCOL.md does, and what is answered.
 
-Whatever a viewer sends is handled in its own task and in order, so a viewer can only make itself
-wait. An answer waits while the viewer lags; nothing is queued for it.
+An answer waits while the viewer lags; nothing is queued for it.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, web
 from msgspec import UNSET, UnsetType
 
 from server.accept.access import Keyring, Role, keys_of, speaking
 from server.accept.chat import CHARACTERS
+from server.accept.connection import Connection, serve, size_of
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import TokenBucket, room_of
 from server.accept.holder import Holder
@@ -60,7 +60,7 @@ from server.errors import (
 )
 from server.fanout.backend import Backend, Snapshot
 from server.fanout.tasks import end
-from server.live.frames import encode_frame, pong
+from server.live.frames import encode_frame
 from server.live.hub import Hub
 from server.live.reader import Reader, page_offset
 from server.live.room import LiveRoom
@@ -70,9 +70,6 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Errors a viewer may cause in a row without anything sensible between them. A program that sends
-# nothing else is not a viewer.
-ERRORS_IN_A_ROW: Final = 100
 # Seconds that an answer waits for the state that explains it.
 CATCH_UP_PATIENCE: Final = 2.0
 
@@ -102,32 +99,14 @@ class SocketDoor:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
-        self._hub.admit()
-        settings = self._settings
-        # A message is buffered whole, so the hard limit stays near the largest sensible one; up to
-        # it the sender gets an error that names the limit, beyond it the connection ends (1009).
-        ws = web.WebSocketResponse(
-            autoping=False,
-            max_msg_size=2 * max(settings.chunk_limit, settings.message_limit),
-        )
-        await ws.prepare(request)
-        transport = request.transport
-        if transport is None:
-            return ws
-        viewer = self._hub.join(room, ws, transport)
-        session = Session(self, viewer, ws, keys_of(request, room))
-        try:
-            await session.run()
-        except ConnectionResetError:
-            pass  # the viewer left in the middle of an answer
-        except Exception:
-            # Nothing but frames may follow on this connection, so no error page either.
-            log.exception("room %s: a viewer's connection failed", room)
-            await session.end(WSCloseCode.INTERNAL_ERROR)
-        finally:
-            self._hub.leave(viewer)
-            await session.close()
-        return ws
+        keys, settings = keys_of(request, room), self._settings
+        # Up to this the sender gets an error that names the limit.
+        hard_limit = 2 * max(settings.chunk_limit, settings.message_limit)
+
+        def connect(viewer: Viewer, ws: web.WebSocketResponse) -> Session:
+            return Session(self, viewer, ws, keys)
+
+        return await serve(request, self._hub, room, connect, message_limit=hard_limit)
 
     # What a session uses
 
@@ -176,15 +155,14 @@ class SocketDoor:
         )
 
 
-class Session:
+class Session(Connection):
     """What one viewer does between hello and goodbye."""
 
     def __init__(
         self, door: SocketDoor, viewer: Viewer, ws: web.WebSocketResponse, keys: Keyring
     ) -> None:
+        super().__init__(door.hub, viewer, ws)
         self._door = door
-        self._viewer = viewer
-        self._ws = ws
         self._live: LiveRoom | None = None
         self._meeting: Meeting | None = None
         self._holder = Holder(keys)
@@ -201,10 +179,8 @@ class Session:
         rate = door.settings.page_turns_per_second
         self._turns = TokenBucket(rate, 2 * rate)
         self._syncs = TokenBucket(1, 5)
-        self._errors = 0
 
-    async def run(self) -> None:
-        """Read until the viewer leaves. Raises ConnectionResetError when it vanishes meanwhile."""
+    async def begin(self) -> None:
         role = await self._first_role()
         self._viewer.role = role.value
         await self._tell(self._door.hello(self._viewer, role))
@@ -217,47 +193,25 @@ class Session:
             guard=self._holder.changing(POINTING),
             tell=self._tell,
         )
-        loop = asyncio.get_running_loop()
-        while True:
-            message = await self._ws.receive()
-            self._viewer.seen_at = loop.time()
-            if self._viewer.ended and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                continue  # said before it heard that it shall leave
-            await self._tell_role()
-            if message.type is WSMsgType.PING:
-                self._viewer.offer_control(pong(message.data))
-            elif message.type is WSMsgType.PONG:
-                continue
-            elif message.type is WSMsgType.TEXT:
-                await self._text(message.data)
-            elif message.type is WSMsgType.BINARY:
-                await self._answer_errors(self._sender.chunk(message.data), "upload")
-            else:
-                return
-            if self._errors >= ERRORS_IN_A_ROW or self._holder.is_guessing:
-                await self.end(WSCloseCode.POLICY_VIOLATION)
-                return
+
+    async def heard(self) -> None:
+        await self._tell_role()
+
+    @property
+    def is_unbearable(self) -> bool:
+        return super().is_unbearable or self._holder.is_guessing
 
     async def close(self) -> None:
-        """End what the viewer leaves behind."""
         if self._correction is not None:
             await end([self._correction])
         await self._sender.close()
 
-    async def end(self, code: WSCloseCode) -> None:
-        """Close the connection in bounded time; nothing is written after the close frame."""
-        self._door.hub.leave(self._viewer)
-        try:
-            async with asyncio.timeout(2):
-                await self._ws.close(code=code)
-        except (TimeoutError, ConnectionError):
-            self._viewer.abort()
+    async def binary(self, data: bytes) -> None:
+        await self._answer_errors(self._sender.chunk(data), "upload")
 
-    # Internal
-
-    async def _text(self, text: str) -> None:
+    async def text(self, text: str) -> None:
         limit = self._door.settings.message_limit
-        size = len(text) if text.isascii() else len(text.encode())
+        size = size_of(text)
         if size > 2 * limit:
             await self.end(WSCloseCode.MESSAGE_TOO_BIG)
             return
@@ -277,6 +231,8 @@ class Session:
         id = message.id if isinstance(message, Say) else UNSET
         await self._answer_errors(self._handle(message), about, id)
 
+    # Internal
+
     async def _answer_errors(
         self, job: Coroutine[Any, Any, None], about: str, id: str | UnsetType = UNSET
     ) -> None:
@@ -287,7 +243,7 @@ class Session:
         except TablecastError as error:
             await self._refuse(error, about, id)
         else:
-            self._errors = 0
+            self.errors = 0
 
     async def _handle(self, message: ClientMessage) -> None:
         match message:
@@ -431,5 +387,5 @@ class Session:
     async def _refuse(
         self, error: TablecastError, about: str | None, id: str | UnsetType = UNSET
     ) -> None:
-        self._errors += isinstance(error, BadMessage | TooLarge | NoUpload | RateLimited)
+        self.errors += isinstance(error, BadMessage | TooLarge | NoUpload | RateLimited)
         await self._tell(error_message(error, about, id))

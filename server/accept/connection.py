@@ -1,0 +1,143 @@
+"""One viewer's socket, whatever it speaks: reads its messages one by one; the hub does the rest.
+
+What a viewer sends is handled in its own task and in order, so a viewer can only make itself wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from server.live.frames import pong
+from server.live.hub import Hub
+from server.live.viewer import Viewer
+from server.live.wording import Wording
+
+log = logging.getLogger(__name__)
+
+# Errors a viewer may cause in a row without anything sensible between them. A program that sends
+# nothing else is not a viewer.
+ERRORS_IN_A_ROW: Final = 100
+# Seconds for the peer to answer a close.
+CLOSE_TIME: Final = 2.0
+
+
+class Connection(ABC):
+    """What one viewer does from its coming to its going. `errors` counts those in a row.
+
+    Any of the methods may raise ConnectionResetError when the viewer is gone.
+    """
+
+    def __init__(self, hub: Hub, viewer: Viewer, ws: web.WebSocketResponse) -> None:
+        self.errors = 0
+        self._hub = hub
+        self._viewer = viewer
+        self._ws = ws
+
+    # What a kind of viewer does
+
+    @abstractmethod
+    async def begin(self) -> None:
+        """Greet the viewer and let it enter its room."""
+
+    @abstractmethod
+    async def text(self, text: str) -> None:
+        """It sent this."""
+
+    @abstractmethod
+    async def binary(self, data: bytes) -> None:
+        """It sent this."""
+
+    async def heard(self) -> None:
+        """It gave a sign of life, which may be a message that is handled next."""
+        return
+
+    @property
+    def is_unbearable(self) -> bool:
+        """Whether it is to be sent away for what it sends."""
+        return self.errors >= ERRORS_IN_A_ROW
+
+    async def close(self) -> None:
+        """End what the viewer leaves behind."""
+        return
+
+    # What all of them do
+
+    async def run(self) -> None:
+        """Read until the viewer leaves."""
+        await self.begin()
+        loop = asyncio.get_running_loop()
+        while True:
+            message = await self._ws.receive()
+            self._viewer.seen_at = loop.time()
+            if self._viewer.ended and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                continue  # said before it heard that it shall leave
+            await self.heard()
+            if message.type is WSMsgType.PING:
+                self._viewer.offer_control(pong(message.data))
+            elif message.type is WSMsgType.PONG:
+                continue
+            elif message.type is WSMsgType.TEXT:
+                await self.text(message.data)
+            elif message.type is WSMsgType.BINARY:
+                await self.binary(message.data)
+            else:
+                return
+            if self.is_unbearable:
+                await self.end(WSCloseCode.POLICY_VIOLATION)
+                return
+
+    async def end(self, code: WSCloseCode) -> None:
+        """Close the connection in bounded time; nothing is written after the close frame."""
+        self._hub.leave(self._viewer)
+        try:
+            async with asyncio.timeout(CLOSE_TIME):
+                await self._ws.close(code=code)
+        except (TimeoutError, ConnectionError):
+            self._viewer.abort()
+
+
+async def serve(
+    request: web.Request,
+    hub: Hub,
+    room: str,
+    connect: Callable[[Viewer, web.WebSocketResponse], Connection],
+    *,
+    message_limit: int,
+    wording: Wording | None = None,
+) -> web.StreamResponse:
+    """Be the door of a socket: whoever asks is a viewer of `room` until it leaves.
+
+    `message_limit`: bytes of a message beyond which the connection ends (1009). A message is
+    buffered whole, so it stays near the largest sensible one. Raises `Draining`, `Full`.
+    """
+    hub.admit()
+    ws = web.WebSocketResponse(autoping=False, max_msg_size=message_limit)
+    await ws.prepare(request)
+    transport = request.transport
+    if transport is None:
+        return ws
+    viewer = hub.join(room, ws, transport, wording)
+    connection = connect(viewer, ws)
+    try:
+        await connection.run()
+    except ConnectionResetError:
+        pass  # the viewer left in the middle of an answer
+    except Exception:
+        # Nothing but frames may follow on this connection, so no error page either.
+        log.exception("room %s: a viewer's connection failed", room)
+        await connection.end(WSCloseCode.INTERNAL_ERROR)
+    finally:
+        hub.leave(viewer)
+        await connection.close()
+    return ws
+
+
+def size_of(text: str) -> int:
+    """Bytes of UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
