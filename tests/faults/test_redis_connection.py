@@ -25,7 +25,7 @@ async def told_of_all(world: World, watchers: list[Watcher], page_no: int, body:
     """A page is turned on the last node and something said on the first; everyone has both."""
     await watchers[-1].say("page", page_no=page_no)
     await watchers[0].chats(body)
-    await agree(watchers, PATIENCE, lambda w: w.page.get("page_no") == page_no and body in w.said)
+    await agree(watchers, PATIENCE, lambda w: w.page_no == page_no and body in w.said)
 
 
 @pytest.mark.parametrize("how", BREAKS)
@@ -42,7 +42,7 @@ async def test_whatever_connection_breaks_everyone_shows_the_newest_in_time(
     await agree(
         watchers,
         world.by("connection killed"),
-        lambda w: w.page["page_no"] == 7 and w.said == ["before", "meanwhile"],
+        lambda w: w.page_no == 7 and w.said == ["before", "meanwhile"],
     )
     assert all(w.losses == 0 for w in watchers), (
         "a viewer's own connection has nothing to do with it"
@@ -61,7 +61,7 @@ async def test_client_kill_is_survived_by_every_connection(world: World, kind: s
     await agree(
         watchers,
         world.by("connection killed"),
-        lambda w: w.page["page_no"] == 5 and w.said == ["still here"],
+        lambda w: w.page_no == 5 and w.said == ["still here"],
     )
     assert [error["code"] for w in watchers for error in w.errors] == []
 
@@ -80,7 +80,7 @@ async def test_a_redis_that_cannot_be_reached_is_told_and_its_return_too(world: 
     assert watchers[0].errors[-1]["code"] == "unavailable"
     await watchers[1].say("page", page_no=9)
     proxy.heal()
-    await agree(watchers, world.by("Redis restarted"), lambda w: w.page["page_no"] == 9)
+    await agree(watchers, world.by("Redis restarted"), lambda w: w.page_no == 9)
     assert watchers[0].degradations[-2:] == [True, False]
     assert True not in watchers[1].degradations
     assert await world.ready(0) == 200
@@ -94,9 +94,9 @@ async def test_a_half_open_connection_is_noticed_and_left(world: World, way: str
     proxy.stall(to_client=way != "to_server", to_server=way != "to_client")
     await watchers[1].say("page", page_no=4)
     await watchers[0].waits(lambda w: w.degraded, world.by("connection half-open"))
-    await watchers[1].waits(lambda w: w.page.get("page_no") == 4, PATIENCE)
+    await watchers[1].waits(lambda w: w.page_no == 4, PATIENCE)
     proxy.heal()
-    await agree(watchers, world.by("connection half-open"), lambda w: w.page["page_no"] == 4)
+    await agree(watchers, world.by("connection half-open"), lambda w: w.page_no == 4)
     await told_of_all(world, watchers, 5, "well again")
     assert all(w.losses == 0 for w in watchers)
 

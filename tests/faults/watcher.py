@@ -66,8 +66,19 @@ class Watcher(RoomClient):
         return [said["body"] for said in self.chat]
 
     @property
+    def page_no(self) -> int | None:
+        return self.page.get("page_no")
+
+    @property
     def is_well(self) -> bool:
-        return self.connected and not self.degraded
+        """Connected, not told otherwise, and its page is the one that its registers name."""
+        wanted = self.registers.get("page")
+        if not self.connected or self.degraded or self.rev < 0:
+            return False
+        if wanted is None:
+            return True
+        shown = self.page.get("document"), self.page.get("first_row")
+        return shown == (wanted["document"], wanted["offset"] + 1)
 
     async def chats(self, body: str) -> str:
         """Say something; its id. Whether it was taken shows in the chat, or in `errors`."""
@@ -81,6 +92,9 @@ class Watcher(RoomClient):
             while not met(self):
                 self.news.clear()
                 await self.news.wait()
+
+    async def turned_to(self, page_no: int, patience: float) -> None:
+        await self.waits(lambda w: w.page_no == page_no, patience)
 
     # Internal
 
