@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from server.counts import Counts
+
 JSON = Any  # what msgspec.json decodes to: dict, list, str, int, float, bool or None
 
 
@@ -122,6 +124,11 @@ class Backend(Protocol):
 
     name: str
     node_id: str  # this node's, in `Here.nodes`
+    counts: Counts  # of this node; all its parts count there
+
+    @property
+    def following(self) -> int:
+        """Rooms of which this node hears the changes."""
 
     async def start(self, receiver: Receiver) -> None:
         """Begin work. Returns at once even if the backend cannot be reached (it keeps trying)."""

@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from redis.exceptions import RedisError
 
+from server.counts import Counts
 from server.errors import Unavailable
 from server.fanout.backend import Change, Event, Receiver, Signal, Snapshot, numbered
 from server.fanout.followed import Followed, Stage
@@ -109,11 +110,18 @@ _decoder = msgspec.json.Decoder(_Message)
 class Bus:
     """Follows rooms for one node and tells its receiver, as `backend.Backend` promises."""
 
-    def __init__(self, rooms: Rooms, connect: Callable[[], Link], timing: Timing) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        connect: Callable[[], Link],
+        timing: Timing,
+        counts: Counts | None = None,
+    ) -> None:
         """`connect` makes a connection (not yet connected) that speaks RESP2 and never retries."""
         self._source = rooms
         self._connect = connect
         self._timing = timing
+        self._counts = counts or Counts()
         self._receiver: Receiver | None = None
         self._rooms: dict[str, Followed] = {}
         self._channels: dict[bytes, Followed] = {}
@@ -133,6 +141,7 @@ class Bus:
         self._work = asyncio.Event()
         self._reads = asyncio.Event()
         self._heard = asyncio.Event()
+        self._pinged = ("", 0.0)  # the last ping on its way, and when it was sent
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -173,6 +182,11 @@ class Bus:
             followed.linger = asyncio.get_running_loop().call_later(
                 self._timing.linger, self._leave, followed
             )
+
+    @property
+    def following(self) -> int:
+        """Rooms that are subscribed, those that linger among them."""
+        return len(self._rooms)
 
     def known(self, room: str) -> tuple[str, int]:
         """The newest epoch and revision this node has seen of a room it follows, else ("", 0)."""
@@ -275,6 +289,9 @@ class Bus:
         self._dirty.clear()
         self._unreadable.clear()
         self._to_subscribe = dict.fromkeys(self._rooms.values())
+        for followed in self._rooms.values():
+            if followed.known:
+                followed.cause = "connection"
         self._recovering = set(self._rooms.values())
         self._work.set()
         self._recovered(None)
@@ -330,7 +347,7 @@ class Bus:
         if not self._asked[channel]:
             # Somebody subscribed behind our back: what was published before is lost.
             if followed is not None:
-                self._doubt(followed)
+                self._doubt(followed, "subscription")
             return
         _count_down(self._asked, channel)
         # Answers come in the order of the commands, so only the last one counts.
@@ -342,6 +359,7 @@ class Bus:
         if self._left[channel]:
             _count_down(self._left, channel)
         elif followed is not None:
+            followed.cause = "subscription"
             self._resubscribe(followed)
 
     # Messages
@@ -357,10 +375,18 @@ class Bus:
                     self._confirmed(channel)
                 case [b"sunsubscribe", channel, _]:
                     self._unsubscribed(channel)
+                case [b"pong", token] | (bytes() as token):
+                    self._answered(token)
                 case Exception():
                     raise Lost(f"Redis refused a command: {answer}")
             if number % READS_BETWEEN_YIELDS == 0:
                 await asyncio.sleep(0)
+
+    def _answered(self, token: bytes) -> None:
+        """What was published before the ping was answered has arrived: so late is a change."""
+        sent, at = self._pinged
+        if token == sent.encode():
+            self._counts.bus_lag.observe(asyncio.get_running_loop().time() - at)
 
     def _message(self, channel: bytes, data: bytes) -> None:
         followed = self._channels.get(channel)
@@ -370,7 +396,7 @@ class Bus:
             message = _decoder.decode(data)
         except msgspec.MsgspecError as error:
             _log.warning("Room %s: a message was not understood: %s", followed.room, error)
-            self._doubt(followed)
+            self._doubt(followed, "message")
             return
         if message.here is not None:
             told = Told(here=message.here, at=message.at, nodes=message.nodes)
@@ -392,18 +418,22 @@ class Bus:
                 followed.waiting.append(change)
             else:
                 followed.again = True
+                followed.cause = "flood"
 
     def _take_in(self, followed: Followed, change: Change) -> None:
         verdict = followed.replica.apply(change)
         if verdict is Verdict.APPLIED:
+            self._counts.revisions += 1
             self._tell(followed, change)
         elif verdict is Verdict.GAP:
-            self._doubt(followed)
+            same = change.epoch == followed.replica.epoch
+            self._doubt(followed, "gap" if same else "epoch")
 
     # Snapshots
 
-    def _doubt(self, followed: Followed) -> None:
-        """The room may have missed something: read it again."""
+    def _doubt(self, followed: Followed, cause: str) -> None:
+        """The room may have missed something: read it again. `cause` is what is counted."""
+        followed.cause = cause
         if followed.stage is Stage.LIVE:
             self._read_again(followed)
         elif followed.stage is Stage.READING:
@@ -424,6 +454,7 @@ class Bus:
                     followed.again = False
                     followed.waiting = []
                     followed.here_next = None
+                    self._counts.resyncs[followed.cause] += 1
                 loaded = await self._source.load([followed.room for followed in batch])
                 for followed, result in zip(batch, loaded, strict=True):
                     if followed.stage is not Stage.READING:
@@ -437,6 +468,7 @@ class Bus:
                     elif followed.went_back(result[0]):
                         before = followed.replica.epoch, followed.replica.rev
                         await self._source.mint(followed.room, *before)
+                        followed.cause = "epoch"
                         if followed.stage is Stage.READING:
                             self._read_again(followed)
                     else:
@@ -458,7 +490,7 @@ class Bus:
             if followed.stage is Stage.LIVE:
                 self._take_in(followed, change)
         if followed.again:
-            self._doubt(followed)
+            self._doubt(followed, followed.cause)
         self._recovered(followed)
 
     # Watchmen
@@ -467,7 +499,8 @@ class Bus:
         while True:
             await asyncio.sleep(self._timing.ping)
             self._heard.clear()
-            await link.send_command("PING", secrets.token_hex(4))
+            self._pinged = secrets.token_hex(4), asyncio.get_running_loop().time()
+            await link.send_command("PING", self._pinged[0])
             try:
                 async with asyncio.timeout(self._timing.answer):
                     await self._heard.wait()
@@ -478,6 +511,7 @@ class Bus:
         while True:
             await asyncio.sleep(self._timing.audit)
             for followed in _take(self._unreadable, READ_BATCH):
+                followed.cause = "unreadable"
                 self._read_again(followed)
             behind = await self._behind()
             if not behind:
@@ -491,6 +525,7 @@ class Bus:
             ]
             for followed in lost:
                 followed.losses += 1
+                followed.cause = "audit"
                 self._resubscribe(followed)
             if any(followed.losses > 1 for followed in lost):
                 raise Lost("published changes do not arrive")
@@ -508,7 +543,7 @@ class Bus:
                 if followed.stage is not Stage.LIVE:
                     continue
                 if epoch == followed.replica.epoch and rev < before:
-                    self._doubt(followed)
+                    self._doubt(followed, "epoch")
                 elif followed.contains(epoch, rev):
                     followed.losses = 0
                 else:

@@ -38,6 +38,7 @@ class Followed:
     here_next: Told | None = None  # told while the room was read
     losses: int = 0  # audits in a row that found a message missing
     linger: asyncio.TimerHandle | None = None
+    cause: str = "join"  # why it is read, or was last
 
     def contains(self, epoch: str, rev: int) -> bool:
         """Whether the replica is at this revision or further."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from server.counts import Counts
 from server.errors import Conflict, Missing, StorageFull, Unavailable
 from server.fanout.backend import (
     JSON,
@@ -106,6 +107,7 @@ class MemoryBackend:
     ) -> None:
         """All times in seconds. `storage_limit` (bytes) counts where no `store` is given."""
         self.node_id = node_id
+        self.counts = Counts()
         self._store = store if store is not None else MemoryStore(storage_limit)
         self._room_life = room_life
         self._incomplete_life = incomplete_life
@@ -134,6 +136,10 @@ class MemoryBackend:
     async def check(self) -> None:
         if self._closed:
             raise Unavailable("This node is closing; connect again.")
+
+    @property
+    def following(self) -> int:
+        return len(self._follows)
 
     def now_ms(self) -> int:
         return _EPOCH_MS + int(time.monotonic() * 1000)
@@ -326,6 +332,7 @@ class MemoryBackend:
 
     def _deliver(self, room: str, event: Event) -> None:
         if self._receiver is not None and room in self._follows:
+            self.counts.revisions += isinstance(event, Change)
             self._receiver.changed(room, event)
 
     def _look(self, name: str, room: _Room) -> None:

@@ -31,6 +31,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from server.counts import Counts
 from server.errors import Conflict, Missing, StorageFull, Unavailable
 from server.fanout import presence
 from server.fanout.backend import (
@@ -60,6 +61,8 @@ CONNECTIONS = 64  # for commands; more calls wait their turn
 HERE_BATCH = 500  # rooms in one pipeline
 LOOK_AFTER = 0.02  # seconds after a lease has ended, for clocks that are not quite alike
 
+# What spans of calls say besides the name of the operation.
+_SPAN = {"db.system.name": "redis"}
 _REFUSALS = ("LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
 
 Connect = Callable[[Retry], "Redis"]
@@ -102,6 +105,7 @@ class RedisBackend:
         `shebang` False strips the scripts' first line for servers that do not know it.
         """
         self.node_id = node_id
+        self.counts = Counts()
         self._keys = Keys(prefix)
         self._room_life = int(room_life * 1000)
         self._incomplete_life = int(incomplete_life * 1000)
@@ -123,7 +127,7 @@ class RedisBackend:
         self._redis = make(retry)
         # The bus must see every break itself, so its connections never retry.
         self._subscriber = make(Retry(NoBackoff(), 0))
-        self._bus = Bus(self, self._link, timing or Timing())
+        self._bus = Bus(self, self._link, timing or Timing(), self.counts)
 
     async def start(self, receiver: Receiver) -> None:
         self._bus.start(receiver)
@@ -149,11 +153,15 @@ class RedisBackend:
                 continue  # it is closed either way
 
     async def check(self) -> None:
-        async with self._asking(min(self._patience, 2.0)):
+        async with self._asking("check", min(self._patience, 2.0)):
             await self._redis.ping()
 
     def now_ms(self) -> int:
         return self._clock.now_ms()
+
+    @property
+    def following(self) -> int:
+        return self._bus.following
 
     # Room state
 
@@ -198,7 +206,7 @@ class RedisBackend:
         )
 
     async def snapshot(self, room: str) -> Snapshot:
-        async with self._asking():
+        async with self._asking("snapshot"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hgetall(self._keys.room(room))
                 pipe.xrange(self._keys.chat(room))
@@ -215,17 +223,17 @@ class RedisBackend:
         names = list(rooms)
         for start in range(0, len(names), HERE_BATCH):
             batch = names[start : start + HERE_BATCH]
-            async with self._asking():
+            async with self._asking("present"):
                 await self._say_present({room: rooms[room] for room in batch})
 
     async def who(self, room: str) -> Here:
-        async with self._asking():
+        async with self._asking("who"):
             nodes: Any = await self._redis.hgetall(self._keys.nodes(room))
         return presence.stored(nodes, self._clock.now_ms()).event()
 
     async def signal(self, room: str, value: JSON) -> None:
         message = msgspec.json.encode({"signal": value})
-        async with self._asking():
+        async with self._asking("signal"):
             await self._redis.spublish(self._keys.channel(room), message)
 
     # Documents
@@ -234,7 +242,7 @@ class RedisBackend:
         if not blocks:
             return
         data, index = self._keys.blocks(room, document), self._keys.index(room, document)
-        async with self._asking(), self._redis.pipeline(transaction=False) as pipe:
+        async with self._asking("put_blocks"), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(data, mapping={str(block.number): block.data for block in blocks})
             for first, entries in _runs(blocks):
                 pipe.setrange(index, first * ENTRY_BYTES, entries)
@@ -247,7 +255,7 @@ class RedisBackend:
     async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:
         if not numbers:
             return []
-        async with self._asking():
+        async with self._asking("get_blocks"):
             found: list[Any] = await self._redis.hmget(
                 self._keys.blocks(room, document), [str(number) for number in numbers]
             )
@@ -256,14 +264,14 @@ class RedisBackend:
         return found
 
     async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
-        async with self._asking():
+        async with self._asking("index"):
             found: Any = await self._redis.getrange(
                 self._keys.index(room, document), first_block * ENTRY_BYTES, -1
             )
         return bytes(found)
 
     async def extent(self, room: str, document: str) -> tuple[int, int]:
-        async with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+        async with self._asking("extent"), self._redis.pipeline(transaction=True) as pipe:
             pipe.hlen(self._keys.blocks(room, document))
             pipe.strlen(self._keys.index(room, document))
             blocks, index = await pipe.execute()
@@ -272,12 +280,12 @@ class RedisBackend:
     async def keep(self, room: str, documents: Sequence[str]) -> None:
         keys = [self._keys.room(room), self._keys.chat(room)]
         keys += self._bytes_of(room, documents)
-        async with self._asking():
+        async with self._asking("keep"):
             await self._keep.run(self._redis, keys, [self._room_life])
 
     async def drop(self, room: str, document: str, *, after: float = 0) -> None:
         keys = self._keys.blocks(room, document), self._keys.index(room, document)
-        async with self._asking():
+        async with self._asking("drop"):
             if after <= 0:
                 await self._redis.unlink(*keys)
                 return
@@ -292,11 +300,11 @@ class RedisBackend:
         return self._keys.channel(room)
 
     async def connected(self) -> None:
-        async with self._asking():
+        async with self._asking("time"):
             await self._measure()
 
     async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, Told] | Exception]:
-        async with self._asking(), self._redis.pipeline(transaction=True) as pipe:
+        async with self._asking("load"), self._redis.pipeline(transaction=True) as pipe:
             pipe.time()
             for room in rooms:
                 pipe.hgetall(self._keys.room(room))
@@ -316,7 +324,7 @@ class RedisBackend:
         return loaded
 
     async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
-        async with self._asking():
+        async with self._asking("revisions"):
             await self._measure()
             async with self._redis.pipeline(transaction=False) as pipe:
                 for room in rooms:
@@ -388,7 +396,7 @@ class RedisBackend:
             keys += self._bytes_of(room, [growth.document])
         elif forget is not None:
             keys += self._bytes_of(room, forget)
-        async with self._asking():
+        async with self._asking("append"):
             outcome, epoch, rev = await script.run(self._redis, keys, arguments)
         return outcome, epoch, rev
 
@@ -437,7 +445,7 @@ class RedisBackend:
         """Tell who is gone when the lease of a node ends that has fallen silent."""
         try:
             await asyncio.sleep(delay + LOOK_AFTER)
-            async with self._asking():
+            async with self._asking("present"):
                 told, _ = (await self._run_present({room: None}))[room]
             self._bus.present(room, presence.told(told))
         except (Unavailable, StorageFull):
@@ -462,22 +470,33 @@ class RedisBackend:
         return link
 
     @contextlib.asynccontextmanager
-    async def _asking(self, patience: float | None = None) -> AsyncIterator[None]:
-        """Bound the time of what is asked in here, and say in our words what went wrong."""
+    async def _asking(self, operation: str, patience: float | None = None) -> AsyncIterator[None]:
+        """Bound the time of what is asked in here, and say in our words what went wrong.
+
+        It is counted as one call of `operation`.
+        """
         if self._closed:
             raise Unavailable("This node is closing; connect again.")
+        began = time.perf_counter()
+        counts = self.counts
         try:
             limit = self._patience if patience is None else patience
             async with asyncio.timeout(limit) as deadline:
                 self._calls.add(deadline)
                 self._quiet.clear()
                 try:
-                    yield
+                    if counts.spans is None:
+                        yield
+                    else:
+                        with counts.spans.span(f"redis {operation}", _SPAN):
+                            yield
                 finally:
+                    counts.called(operation, time.perf_counter() - began)
                     self._calls.discard(deadline)
                     if not self._calls:
                         self._quiet.set()
         except OutOfMemoryError as error:
+            counts.failures[operation, "full"] += 1
             raise StorageFull(
                 "The server has no room for more. What the room had is kept; try again later."
             ) from error
@@ -489,8 +508,10 @@ class RedisBackend:
             ClusterDownError,
             TryAgainError,
         ) as error:
+            counts.failures[operation, "unreachable"] += 1
             raise _unavailable() from error
         except ResponseError as error:
+            counts.failures[operation, "refused"] += 1
             if str(error).startswith(_REFUSALS):
                 raise _unavailable() from error
             raise

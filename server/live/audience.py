@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from server.counts import Counts
 from server.document.dialect import Dialect
 from server.document.messages import ErrorMessage, HereMessage, PointMessage, error_message
 from server.errors import Missing, TablecastError
@@ -23,6 +24,7 @@ from server.live.frames import EMPTY, FAST_FROM, Frame, encode_frame, join
 from server.live.talk import Tellings
 from server.live.viewer import Viewer
 from server.live.wording import View, Wording
+from server.logs import about, room_id
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +67,15 @@ class Audience:
         wording: Wording,
         lag: set[Viewer],
         here: Callable[[], HereMessage],
+        counts: Counts | None = None,
     ) -> None:
         self.viewers: dict[str, Viewer] = {}
         self._facts = facts
         self._wording = wording
         self._lag = lag
         self._here = here
+        self._counts = counts or Counts()
+        self._heard_at: float | None = None  # the first change that not everyone was written yet
         self._tellings = Tellings(facts.talk, wording.chat)
         self._changed: dict[str, Any] = {}
         self._whole = facts.loaded  # a snapshot came: everyone gets the whole state
@@ -100,6 +105,8 @@ class Audience:
             self._whole = True
         else:
             self._changed |= changed
+            if self._heard_at is None and self.viewers:
+                self._heard_at = asyncio.get_running_loop().time()
         self._wake()
 
     def tell_here(self, message: HereMessage) -> None:
@@ -142,6 +149,7 @@ class Audience:
         now = asyncio.get_running_loop().time()
         heard = viewer.chat if viewer.epoch == shown.epoch and viewer.rev <= shown.rev else -1
         frame, page = self._whole_state(shown, heard)
+        self._counts.catch_ups += 1
         if self._offer(viewer, frame, now):
             viewer.behind = False
             viewer.epoch, viewer.rev, viewer.page = shown.epoch, shown.rev, page
@@ -163,7 +171,7 @@ class Audience:
     def _wake(self) -> None:
         self._woken.set()
         if self._flush_task is None:
-            self._flush_task = asyncio.create_task(self._flush(), name=f"flush {self._facts.uuid}")
+            self._flush_task = asyncio.create_task(self._flush(), name="flush")
 
     @property
     def _dirty(self) -> bool:
@@ -196,7 +204,7 @@ class Audience:
                 self._flushed_at = loop.time()
                 await self._flush_once()
         except Exception:
-            log.exception("room %s: the flush failed", self._facts.uuid)
+            log.exception("the flush failed", extra=about(self._facts.uuid))
         finally:
             self._flush_task = None
 
@@ -225,7 +233,10 @@ class Audience:
             return
         await asyncio.wait([page_task], timeout=PAGE_PATIENCE)
         if not page_task.done():
+            heard_at = self._heard_at
             await self._publish(page=None)
+            if heard_at is not None:
+                self._heard_at = heard_at  # nobody has been written the page
             while not page_task.done():
                 view = self._wording.view(self._facts.registers)
                 if self._dirty or (view and view.wanted) != self._wanted:
@@ -257,9 +268,7 @@ class Audience:
             return self._rendering
         if view.key == self._page_key and not self._page_failures:
             return None
-        self._rendering = asyncio.create_task(
-            self._render(view, self._facts.rev), name=f"render {self._facts.uuid}"
-        )
+        self._rendering = asyncio.create_task(self._render(view, self._facts.rev), name="render")
         return self._rendering
 
     def _want(self, wanted: tuple[str, Dialect, int, int] | None) -> None:
@@ -284,7 +293,7 @@ class Audience:
         except TablecastError as error:
             return error
         except Exception:
-            log.exception("room %s: a page could not be rendered", self._facts.uuid)
+            log.exception("a page could not be rendered", extra=about(self._facts.uuid))
             return TablecastError("This page cannot be shown: something went wrong in the server.")
         if len(payload) > FAST_FROM:
             return view.key, await asyncio.to_thread(encode_frame, payload)
@@ -342,6 +351,7 @@ class Audience:
         """Write to everyone, in slices; give way to a newer state, which the rest gets instead."""
         loop = asyncio.get_running_loop()
         now = loop.time()
+        heard_at, self._heard_at = self._heard_at, None
         waiting: Iterable[Viewer] = list(self.viewers.values())
         for number, viewer in enumerate(waiting):
             if number and number % SLICE == 0:
@@ -349,9 +359,24 @@ class Audience:
                 now = loop.time()
                 if self._dirty and now > self._flushed_at + FLUSH_INTERVAL:
                     self._first_is(viewer)
+                    self._heard_at = self._heard_at if heard_at is None else heard_at
                     return
             if self.viewers.get(viewer.id) is viewer:
                 self._bring(viewer, shown, now)
+        self._count_fanout(heard_at)
+
+    def _count_fanout(self, heard_at: float | None) -> None:
+        """Everyone was written what was heard then, but for those who lag."""
+        if heard_at is None:
+            return
+        seconds = asyncio.get_running_loop().time() - heard_at
+        self._counts.fanout.observe(seconds)
+        if self._counts.spans is not None:
+            said: dict[str, str | int] = {
+                "tablecast.room": room_id(self._facts.uuid),
+                "tablecast.viewers": len(self.viewers),
+            }
+            self._counts.spans.past("fan-out", seconds, said)
 
     def _first_is(self, first: Viewer) -> None:
         """Begin the next round with `first`, so that a busy room leaves nobody waiting for ever."""
@@ -404,6 +429,9 @@ class Audience:
 
     def _offer(self, viewer: Viewer, frame: Frame, now: float) -> bool:
         if viewer.offer(frame, now):
+            counts = self._counts
+            counts.writes += 1
+            counts.written += len(frame.deflated if viewer.deflate else frame.plain)
             return True
         if viewer.lagging:
             viewer.behind = True

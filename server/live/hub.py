@@ -17,17 +17,17 @@ from typing import Any, Final
 
 from aiohttp import WSCloseCode, web
 
-from server.document.messages import Bye, HeartbeatMessage, encode
 from server.errors import Conflict, Draining, Full, TablecastError, Unavailable
 from server.fanout import changes
 from server.fanout.backend import Backend, Event, Present, Snapshot
-from server.live.frames import FULL_WINDOW, PING, Frame, encode_frame
+from server.live.frames import FULL_WINDOW, PING, Frame
 from server.live.keeper import Keeper
 from server.live.reader import Reader
 from server.live.room import LiveRoom
 from server.live.talk import Render
 from server.live.viewer import Viewer, prepare_socket
 from server.live.wording import OwnWording, Wording
+from server.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Hub:
         self.capacity = capacity
         self.draining = False
         self.aborted = 0
+        self.counts = backend.counts
         self._backend = backend
         self._reader = reader
         self._heartbeat = heartbeat
@@ -158,6 +159,7 @@ class Hub:
         # Until it says who it is, it is told from the others by its colour.
         viewer.color = int(viewer.id, 16) % 10
         self.viewers[viewer.id] = viewer
+        self.counts.joined += 1
         min(self._turns, key=len)[viewer.id] = viewer
         return viewer
 
@@ -172,6 +174,7 @@ class Hub:
                 self._render,
                 node=self._backend.node_id,
                 stirred=partial(self._stir, viewer.room),
+                counts=self.counts,
             )
             live.set_degraded(self._degraded)
             self._backend.follow(viewer.room)
@@ -200,6 +203,7 @@ class Hub:
     async def tell(self, viewer: Viewer, frame: Frame) -> None:
         """Answer one viewer; waits while it lags. Raises ConnectionResetError when it is gone."""
         await viewer.tell(frame, self._lag)
+        self._written(viewer, frame)
 
     # API: the end
 
@@ -228,8 +232,9 @@ class Hub:
         if viewer.id not in self.viewers:
             return
         loop = asyncio.get_running_loop()
-        bye = encode_frame(encode(Bye(reason="The server restarts.", again=True)))
+        bye = (viewer.wording or self._wording).bye("The server restarts.", True)
         viewer.end(bye, WSCloseCode.GOING_AWAY, loop.time())
+        self.counts.sent_away += 1
         self.leave(viewer)
         # Its own task reads on until the peer has closed too: were the connection cut while bytes
         # of an upload arrive, the kernel would take back what was just said.
@@ -242,11 +247,18 @@ class Hub:
         finally:
             self._leaving.pop(viewer.id, None)
 
+    def _written(self, viewer: Viewer, frame: Frame) -> None:
+        self.counts.writes += 1
+        self.counts.written += len(frame.deflated if viewer.deflate else frame.plain)
+
     async def _sweep(self) -> None:
         """Look after lagging viewers: catch up those that drained, end those that never do."""
         loop = asyncio.get_running_loop()
         while True:
+            asleep = loop.time()
             await asyncio.sleep(SWEEP_INTERVAL)
+            late = loop.time() - asleep - SWEEP_INTERVAL
+            self.counts.loop_lag.observe(max(0.0, late))
             for number, viewer in enumerate(list(self._lag)):
                 if number and number % SWEEP_SLICE == 0:
                     await asyncio.sleep(0)
@@ -270,7 +282,7 @@ class Hub:
         while True:
             await asyncio.sleep(self._beat_every)
             at = (at + 1) % len(self._turns)
-            frames: dict[tuple[str, int], Frame] = {}
+            frames: dict[tuple[Wording, str, int], Frame] = {}
             now = loop.time()
             for viewer in list(self._turns[at].values()):
                 # Taking bytes is a sign of life too: a slow viewer cannot answer what it has not
@@ -280,13 +292,16 @@ class Hub:
                     self.aborted += 1
                     viewer.abort()
                     continue
-                known = (viewer.epoch, max(0, viewer.rev))
+                wording = viewer.wording or self._wording
+                known = (wording, viewer.epoch, max(0, viewer.rev))
                 frame = frames.get(known)
                 if frame is None:
-                    beat = encode_frame(encode(HeartbeatMessage(epoch=known[0], rev=known[1])))
+                    beat = wording.heartbeat(*known[1:])
                     frame = Frame(beat.plain + PING, beat.deflated + PING)
                     frames[known] = frame
-                if not viewer.offer(frame, now) and viewer.lagging:
+                if viewer.offer(frame, now):
+                    self._written(viewer, frame)
+                elif viewer.lagging:
                     self._lag.add(viewer)
 
     def _stir(self, room: str) -> None:
@@ -320,7 +335,7 @@ class Hub:
             try:
                 await self._backend.present(said)
             except TablecastError as error:
-                log.debug("who is here could not be said: %s", error)
+                log.debug("who is here could not be said", extra=about(code=error.code))
 
     def _is_due(self, room: str, now: float) -> bool:
         live = self.rooms.get(room)
@@ -354,9 +369,9 @@ class Hub:
         try:
             await job
         except (Unavailable, Conflict) as error:
-            log.info("room %s: %s", room, error)
+            log.info("an upload could not be looked after", extra=about(room, code=error.code))
         except TablecastError:
-            log.exception("room %s: care failed", room)
+            log.exception("an upload could not be looked after", extra=about(room))
 
 
 async def restore_if_ended(backend: Backend, room: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from server.errors import TablecastError
 from server.fanout import changes
 from server.fanout.backend import Backend
+from server.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Keeper:
             # An upload's blocks have a short life on purpose until they are complete.
             await self._backend.keep(room, changes.kept_documents(registers))
         except TablecastError as error:
-            log.info("room %s could not be kept: %s", room, error)
+            log.info("a room could not be kept", extra=about(room, code=error.code))
             return
         self._kept_at[room] = now
         self._kept_at.move_to_end(room)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from server.counts import Counts
 from server.document.messages import Document, HereMessage, Page, PointMessage, Upload
 from server.fanout.backend import Change, Event, Here, Signal, Snapshot
 from server.live.audience import Audience
@@ -35,6 +36,7 @@ class LiveRoom:
         *,
         node: str = "",
         stirred: Callable[[], None] = lambda: None,
+        counts: Counts | None = None,
     ) -> None:
         """`wording` is for the viewers that have none of their own."""
         self.uuid = uuid
@@ -44,6 +46,7 @@ class LiveRoom:
         self._wording = wording
         self._lag = lag
         self._stirred = stirred
+        self._counts = counts or Counts()
         self._audiences: dict[Wording, Audience] = {}
         self._here: HereMessage | None = None  # as last built
         self._here_at = float("-inf")
@@ -127,7 +130,7 @@ class LiveRoom:
         wording = viewer.wording or self._wording
         audience = self._audiences.get(wording)
         if audience is None:
-            audience = Audience(self.facts, wording, self._lag, self._here_now)
+            audience = Audience(self.facts, wording, self._lag, self._here_now, self._counts)
             self._audiences[wording] = audience
         self.stir()
         audience.add(viewer)
@@ -157,6 +160,7 @@ class LiveRoom:
 
     def resend(self, viewer: Viewer) -> None:
         """Write the whole state, page and chat again, as a viewer asked for with `sync`."""
+        self._counts.asked_again += 1
         viewer.behind = True
         viewer.chat = -1
         self.catch_up(viewer)
