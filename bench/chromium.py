@@ -47,7 +47,8 @@ _FLAGS = (
 
 def find_chromium() -> str | None:
     """The program to start, if this machine has one."""
-    return os.environ.get("CHROMIUM") or shutil.which("chromium")
+    known = ("chromium", "chromium-headless-shell")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, known)), None)
 
 
 class Chromium:
