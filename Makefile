@@ -71,7 +71,7 @@ lock: $(MADE_VENV) ## pin all dependencies anew (requirements/*.txt, tools/packa
 	@$(COMPILE) pyproject.toml -c requirements/run.txt --group test --group check --group build -o requirements/test.txt
 	@$(COMPILE) -c requirements/test.txt --group build -o requirements/build.txt
 	@$(COMPILE) --group node -o requirements/node.txt
-	@$(COMPILE) pyproject.toml -c requirements/test.txt --extra parquet -o requirements/image.txt
+	@$(COMPILE) pyproject.toml -c requirements/test.txt --extra parquet --extra otel -o requirements/image.txt
 	@tools/npm install --silent --package-lock-only --omit-lockfile-registry-resolved=true
 
 clean: ## remove all that was set up or built here

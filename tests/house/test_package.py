@@ -64,13 +64,15 @@ def test_a_node_can_be_built_from_the_wheel_alone(wheel, tmp_path):
 def test_the_locks_pin_all_that_is_asked_for_and_name_no_place_to_get_it_from():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
+    extras = project["project"]["optional-dependencies"]
     asked = {
         "run": project["project"]["dependencies"],
         "test": project["project"]["dependencies"] + groups["test"] + groups["check"],
         "build": groups["build"],
         "node": groups["node"],
         "image": project["project"]["dependencies"]
-        + project["project"]["optional-dependencies"]["parquet"],
+        + extras["parquet"]
+        + extras["otel"],
     }
     for name, requirements in asked.items():
         text = (ROOT / "requirements" / f"{name}.txt").read_text()
@@ -83,12 +85,14 @@ def test_the_locks_pin_all_that_is_asked_for_and_name_no_place_to_get_it_from():
 
 
 def test_the_image_runs_on_what_is_tested():
-    """Its lock has the same versions, and more than a laptop's by Parquet alone."""
+    """Its lock has the same versions, and more than a laptop's: Parquet and traces."""
 
     def pins(name: str) -> set[str]:
         text = (ROOT / "requirements" / f"{name}.txt").read_text()
         return set(re.findall(r"^[a-z0-9-]+==[^ ]+", text, re.MULTILINE))
 
     assert pins("run") <= pins("image") <= pins("test")
-    assert {pin.split("==")[0] for pin in pins("image") - pins("run")} == {"pyarrow"}
+    more = {pin.split("==")[0] for pin in pins("image") - pins("run")}
+    assert {"pyarrow", "opentelemetry-sdk"} <= more
+    assert not more & {"pytest", "pip", "uv"}
     assert "requirements/image.txt" in (ROOT / "Dockerfile").read_text()
