@@ -64,6 +64,12 @@ class Body(msgspec.Struct, kw_only=True):
     columns_left_out: int
 
 
+class Data(msgspec.Struct):
+    """The rows alone of what `Body` became."""
+
+    data: msgspec.Raw
+
+
 class Reader:
     """Pages of documents for everyone on this node. Capacities are in bytes."""
 
@@ -133,6 +139,11 @@ class Reader:
             envelope.peek = True
         # The encoded rows are spliced in: encoding them anew would cost more than all the rest.
         return msgspec.json.encode(envelope)[:-1] + b"," + rendered.fields[1:]
+
+    async def data(self, room: str, document: Document, offset: int, size: int) -> msgspec.Raw:
+        """The rows of the same page alone: the JSON of a list of lists of texts."""
+        rendered = await self._rendered(room, document, offset, size)
+        return msgspec.json.decode(rendered.fields, type=Data).data
 
     async def page_message(
         self, room: str, document: Document, offset: int, size: int

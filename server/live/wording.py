@@ -14,9 +14,11 @@ import msgspec
 
 from server.document.dialect import Dialect
 from server.document.messages import (
+    Bye,
     ChatMessage,
     Document,
     ErrorMessage,
+    HeartbeatMessage,
     HereMessage,
     Page,
     PointMessage,
@@ -32,12 +34,16 @@ from server.live.reader import Reader
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`rows` rows of a document after its first `offset`, on a page of `size`."""
+    """`rows` rows of a document after its first `offset`, on a page of `size`.
+
+    `besides`: whatever else makes it another one to look at.
+    """
 
     document: Document
     offset: int
     size: int
     rows: int
+    besides: tuple[object, ...] = ()
 
     @property
     def wanted(self) -> tuple[str, Dialect, int, int]:
@@ -47,7 +53,7 @@ class View:
     @property
     def key(self) -> tuple[object, ...]:
         """Two views with the same one show the same."""
-        return *self.wanted, self.rows, self.document.complete
+        return *self.wanted, self.rows, self.document.complete, *self.besides
 
 
 class Wording(Protocol):
@@ -76,6 +82,12 @@ class Wording(Protocol):
 
     def error(self, message: ErrorMessage) -> Frame:
         """Something cannot be shown."""
+
+    def heartbeat(self, epoch: str, rev: int) -> Frame:
+        """This was told last."""
+
+    def bye(self, reason: str, again: bool) -> Frame:
+        """The connection ends now; `again`: they shall come back."""
 
 
 class OwnWording:
@@ -115,6 +127,12 @@ class OwnWording:
 
     def error(self, message: ErrorMessage) -> Frame:
         return frame_of(message)
+
+    def heartbeat(self, epoch: str, rev: int) -> Frame:
+        return frame_of(HeartbeatMessage(epoch=epoch, rev=rev))
+
+    def bye(self, reason: str, again: bool) -> Frame:
+        return frame_of(Bye(reason=reason, again=again))
 
 
 def frame_of(message: ServerMessage) -> Frame:
