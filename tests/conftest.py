@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,10 +70,16 @@ def start_stack(tmp_path: Path) -> Iterator[StartStack]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium, without a screen, for the whole run."""
+    """Debian's Chromium, without a screen, for the whole run.
+
+    The headless shell is the same engine without the windows of a desktop browser, each of which
+    would cost several processes of its own.
+    """
     from playwright.async_api import async_playwright
 
-    program = os.environ.get("CHROMIUM") or require("chromium")
+    program = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium-headless-shell") or require("chromium")
+    )
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=CHROMIUM)
         yield browser

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from tests.browser.window import Window
 from tests.nodes.harness import Node
@@ -37,14 +36,6 @@ RECENT = """[{"uuid": "00000000-0000-4000-8000-000000000000", "name": "trips.tsv
 
 NewWindow = Callable[..., Any]
 Look = dict[str, Any]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path_factory.mktemp("node"))
-    await node.start()
-    yield node
-    node.kill()
 
 
 async def audit(window: Window, what: str) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.browser.rooms import Message, Wire, open_window, put_table
-from tests.browser.window import Window, until
+from tests.browser.rooms import Wire, open_window, put_table
+from tests.browser.window import Window
 from tests.nodes.harness import Node
 from tests.room_client import table
 
@@ -25,60 +23,9 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
-    await node.start()
-    yield node
-    node.kill()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
 async def room(node: Node) -> str:
     """The address of a room with a table of 1,000 rows."""
     return await put_table(node, table(1_000))
-
-
-async def say(window: Window, text: str) -> None:
-    await window.page.fill("#say-body", text)
-    await window.page.press("#say-body", "Enter")
-
-
-async def hears(window: Window, text: str, count: int = 1) -> None:
-    """Wait until exactly `count` confirmed messages of the window hold `text`."""
-    await window.page.wait_for_function(
-        """([text, count]) => [...document.querySelectorAll("#log .message")]
-            .filter((message) => message.innerText.includes(text)).length === count""",
-        arg=[text, count],
-    )
-
-
-async def texts(window: Window) -> list[str]:
-    found: list[str] = await window.page.eval_on_selector_all(
-        "#log .message", "all => all.map((one) => one.innerText)"
-    )
-    return found
-
-
-def entry(text: str, rev: int, name: str = "Otter", **more: Any) -> Message:
-    """A message as a node says it."""
-    id = str(uuid.uuid4())
-    return {
-        "id": id,
-        "rev": rev,
-        "name": name,
-        "color": 3,
-        "time": int(time.time() * 1000),
-        "body": text,
-        "html": f'<div class="message" id="m{id}">{text}</div>',
-    } | more
-
-
-def chat(*messages: Message, whole: bool = False) -> Message:
-    return {"type": "chat", "epoch": "", "rev": 0, "whole": whole, "messages": list(messages)}
-
-
-async def title_is(window: Window, title: str) -> None:
-    await window.page.wait_for_function("title => document.title === title", arg=title)
 
 
 async def test_what_is_said_in_one_window_is_read_in_the_other(
@@ -170,64 +117,6 @@ async def test_blank_messages_are_refused_quietly_and_long_ones_before_they_are_
     assert await here.page.inner_text("#say-hint") == ""
 
 
-async def test_what_is_said_without_a_connection_is_sent_once_when_it_is_back(
-    new_window: Callable[..., Any], room: str
-) -> None:
-    wire = Wire()
-    here = await wire.open(new_window, room)
-    there = await open_window(new_window, room)
-    wire.held = {"chat"}
-    await say(here, "said before the line went")
-    await here.page.wait_for_selector("#outbox [data-state=pending]")
-    await here.page.context.set_offline(True)
-    await here.page.wait_for_selector("#status[data-state=reconnecting]", state="attached")
-    await say(here, "said without a line")
-    await here.page.wait_for_selector("#outbox .said:nth-child(2)[data-state=pending]")
-    wire.held = set()
-    await here.page.context.set_offline(False)
-    await hears(there, "said without a line")
-    assert await texts(there) == ["said before the line went", "said without a line"]
-    await here.page.wait_for_function("() => !document.querySelector('#outbox').children.length")
-    ids = [message["id"] for message in wire.sent_of("chat")]
-    assert len(ids) == 3
-    assert ids[0] == ids[1]
-
-
-async def test_a_message_that_was_refused_can_be_sent_again_or_discarded(
-    new_window: Callable[..., Any], room: str
-) -> None:
-    wire = Wire()
-    here = await wire.open(new_window, room)
-    wire.held = {"chat"}
-    for text in ["first", "second"]:
-        await say(here, text)
-    await until(lambda: len(wire.sent_of("chat")) == 2)
-    for message in wire.sent_of("chat"):
-        refusal = {"type": "error", "code": "unavailable", "retry": True, "about": "chat"}
-        wire.tell(refusal | {"id": message["id"], "message": "The storage is away."})
-    await here.page.wait_for_selector("#outbox .said:nth-child(2)[data-state=failed]")
-    assert "The storage is away." in await here.page.inner_text("#outbox .said:first-child")
-    # It is told once, where the message is.
-    assert await here.page.is_hidden("#notice")
-    wire.held = set()
-    await here.page.click("#outbox .said:first-child [data-action=retry-message]")
-    await hears(here, "first")
-    await here.page.click("[data-action=discard-message]")
-    await here.page.wait_for_function("() => !document.querySelector('#outbox').children.length")
-    assert await texts(here) == ["first"]
-    # The buttons are gone; the keys are where one goes on.
-    assert await here.page.evaluate("document.activeElement.id") == "say-body"
-
-
-async def test_haste_is_forgiven(new_window: Callable[..., Any], room: str) -> None:
-    here = await open_window(new_window, room)
-    for number in range(14):
-        await say(here, f"quick {number}.")
-    await hears(here, "quick", count=14)
-    assert sorted(await texts(here)) == sorted(f"quick {number}." for number in range(14))
-    assert await here.page.is_hidden("#notice")
-
-
 async def test_the_same_message_twice_is_shown_once(
     new_window: Callable[..., Any], room: str
 ) -> None:
@@ -255,8 +144,11 @@ async def test_messages_stand_in_the_rooms_order_however_they_come(
 async def test_two_hundred_messages_are_kept(new_window: Callable[..., Any], room: str) -> None:
     wire = Wire()
     here = await wire.open(new_window, room)
-    for number in range(250):
-        wire.tell(chat(entry(f"message {number}.", 1_000 + number)))
+    many = [entry(f"message {number}.", 1_000 + number) for number in range(250)]
+    wire.tell(chat(*many[:150], whole=True))
+    await hears(here, "message 149.")
+    for at in range(150, 250, 10):
+        wire.tell(chat(*many[at : at + 10]))
     await hears(here, "message 249.")
     shown = await texts(here)
     assert len(shown) == 200

@@ -10,12 +10,11 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from tests.browser.window import Window
 from tests.nodes.harness import Node
@@ -155,14 +154,6 @@ class Room:
             data=[[f"{row}", "a", "b"] for row in range(1, min(100, shown["rows"]) + 1)],
             cut=[],
         )
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
-    await node.start()
-    yield node
-    node.kill()
 
 
 @pytest.fixture

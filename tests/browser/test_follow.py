@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -19,14 +18,6 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.processes]
 
 NewWindow = Callable[..., Any]
 SCROLLER = "#scroller"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
-    await node.start()
-    yield node
-    node.kill()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -22,14 +21,6 @@ NewWindow = Callable[..., Any]
 OTTER = "a" * 16
 LYNX = "b" * 16
 HOSTILE = "<img src=x onerror=\"window.hit='name'\">"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
-    await node.start()
-    yield node
-    node.kill()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from tests.browser.window import Window
 from tests.nodes.harness import Node
@@ -19,14 +18,6 @@ from tests.room_client import table
 pytestmark = [pytest.mark.timeout(90), pytest.mark.processes]
 
 HOSTILE = "<img src=x onerror=\"window.hit='cell'\"><script>window.hit='script'</script>"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
-    await node.start()
-    yield node
-    node.kill()
 
 
 async def put(node: Node, data: bytes, name: str = "t.tsv", room: str | None = None) -> str:
@@ -168,7 +159,7 @@ async def test_whatever_stands_in_a_file_is_text(
     # Rendered by script too, after a page turn's worth of messages.
     await put(node, data, HOSTILE, room=window.page.url.rpartition("/")[2])
     await window.page.wait_for_function(
-        "document.querySelector('#facts').textContent.includes('version 2')"
+        "() => document.querySelector('#facts').textContent.includes('version 2')"
     )
     assert (await window.cells(1))[0] == HOSTILE
     assert await window.page.evaluate("window.hit") is None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -62,14 +61,6 @@ class Room:
         ):
             assert answer.ok, await answer.text()
             return await answer.json() if answer.content_type == "application/json" else None
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
-    await node.start()
-    yield node
-    node.kill()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -183,7 +174,7 @@ async def test_the_owner_who_opens_the_presenting_link_stays_the_owner(
     window = await enter(new_window, room.owners_url)
     # In the same window: nothing is loaded anew, only the address changes.
     await window.page.goto(f"{room.url}#key={key}")
-    await window.page.wait_for_function("location.hash === ''")
+    await window.page.wait_for_function("() => location.hash === ''")
     await window.page.reload()
     await window.live()
     assert await kept_key(window) == room.key
@@ -359,7 +350,9 @@ async def test_the_owner_says_how_long_the_room_is_kept(new_window: NewWindow, r
     ) == ["1 hour", "1 day", "7 days"]
     await first.page.select_option("#share-life", "3600")
     await says(first, "#share-status", "kept for 1 hour")
-    await second.page.wait_for_function("document.querySelector('#share-life').value === '3600'")
+    await second.page.wait_for_function(
+        "() => document.querySelector('#share-life').value === '3600'"
+    )
 
 
 async def test_what_the_server_refuses_is_said_and_shown_as_it_is(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,18 +52,15 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(new_window: Callable[..., Any], tmp_path: Path, file: Path) -> AsyncIterator[Page]:
+async def page(new_window: Callable[..., Any], node: Node, file: Path) -> Page:
     """A page of a node's, in which the file is chosen and nothing is done with it."""
-    node = Node("alone", tmp_path)
-    await node.start()
     page = await (await new_window()).new_page()
-    await page.goto(f"{node.url}/healthz")
+    await page.goto(node.url)
     await page.set_content("<input type=file>")
     await page.set_input_files("input", file)
     # A file is what it was when its size was first asked for, which whoever sends it does at once.
     assert await page.evaluate("document.querySelector('input').files[0].size") == SIZE
-    yield page
-    node.kill()
+    return page
 
 
 @pytest.mark.parametrize("start", [0, 5, PIECE, SIZE - 1])

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.browser.window import Window
 from tests.nodes.harness import Node
@@ -22,14 +21,6 @@ HOSTILE = "<img src=x onerror=\"window.hit='name'\">"
 HELD = "localStorage.getItem('tablecast.key.' + document.body.dataset.uuid)"
 
 NewWindow = Callable[..., Any]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
-    await node.start()
-    yield node
-    node.kill()
 
 
 @pytest.fixture
