@@ -18,9 +18,11 @@ from server.accept.api import ApiDoor
 from server.accept.append import AppendDoor
 from server.accept.chat import ChatDoor
 from server.accept.correct import Corrector
+from server.accept.gate import Gate
 from server.accept.headers import Headers
 from server.accept.health import HealthDoor
 from server.accept.keys import Founder, KeysDoor
+from server.accept.limits import Limits
 from server.accept.metrics import MetricsDoor
 from server.accept.openapi import OpenApiDoor
 from server.accept.presence import PresenceDoor
@@ -42,6 +44,7 @@ from server.live.talk import Render
 from server.settings import Settings
 
 BACKEND: Final = web.AppKey("backend", Backend)
+GATE: Final = web.AppKey("gate", Gate)
 HUB: Final = web.AppKey("hub", Hub)
 UPLOADS: Final = web.AppKey("uploads", Uploads)
 SETTINGS: Final = web.AppKey("settings", Settings)
@@ -95,10 +98,12 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
         stall_timeout=settings.stall_timeout,
         render=render,
     )
-    app = web.Application(middlewares=[middleware(settings)])
-    uploads = Uploads(backend, settings)
+    gate = Gate(settings.idle_timeout)
+    limits = Limits(settings, gate)
+    app = web.Application(middlewares=[middleware(settings), limits.middleware()])
+    uploads = Uploads(backend, settings, limits.upload)
     app[SETTINGS], app[BACKEND], app[HUB] = settings, backend, hub
-    app[UPLOADS] = uploads
+    app[UPLOADS], app[GATE] = uploads, gate
     set_up_templates(app, WEB_ROOT)
     app.cleanup_ctx.append(_run_parts)
     _add_routes(app, backend, keeper, reader, uploads, hub, render, settings)

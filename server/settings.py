@@ -299,6 +299,25 @@ class Settings:
         low=0.001,
         high=10_000,
     )
+    connections_per_address: int = _count(
+        0,
+        "Most viewers and running requests of one address, which may be that of a whole school. "
+        "0: half of `TABLECAST_VIEWERS_PER_NODE`. Those of the machine itself do not count.",
+        low=0,
+        high=1_000_000,
+    )
+    uploads_per_second: float = _rate(
+        1,
+        "Uploads that may be begun from one address, with bursts of a minute's worth.",
+        low=0.001,
+        high=10_000,
+    )
+    idle_timeout: float = _time(
+        30,
+        "A connection that sends no whole request for this long is closed.",
+        low=0.5,
+        high=HOUR,
+    )
     heartbeat: float = _time(
         15,
         "How often a viewer is told the last revision; below the 60s after which proxies give up.",
@@ -347,7 +366,7 @@ class Settings:
     )
     embedders: tuple[str, ...] = _setting(
         (),
-        "Sites whose pages may show ours in a frame, as in `https://intranet.example`. Empty: none.",
+        "Sites whose pages may show ours in a frame, as in `https://a.example`. Empty: none.",
         _Kind(_parse_list, _show_list, _are_origins, "origins (scheme://host[:port]) with commas"),
     )
 

@@ -6,6 +6,7 @@ What a viewer sends is handled in its own task and in order, so a viewer can onl
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from server.accept.wire import Wire, open_socket
 from server.live.frames import pong
 from server.live.hub import Hub
 from server.live.viewer import Viewer
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 # Errors a viewer may cause in a row without anything sensible between them. A program that sends
 # nothing else is not a viewer.
 ERRORS_IN_A_ROW: Final = 100
+# Messages handled before all others get their turn: many may wait, and few need any waiting.
+AT_A_TIME: Final = 16
 # Seconds for the peer to answer a close.
 CLOSE_TIME: Final = 2.0
 
@@ -68,12 +72,14 @@ class Connection(ABC):
 
     # What all of them do
 
-    async def run(self) -> None:
+    async def run(self, wire: Wire) -> None:
         """Read until the viewer leaves."""
         await self.begin()
         loop = asyncio.get_running_loop()
-        while True:
+        for number in itertools.count(1):
             message = await self._ws.receive()
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
             self._viewer.seen_at = loop.time()
             if self._viewer.ended and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 continue  # said before it heard that it shall leave
@@ -88,7 +94,7 @@ class Connection(ABC):
                 await self.binary(message.data)
             else:
                 return
-            if self.is_unbearable:
+            if self.is_unbearable or wire.is_flooded:
                 await self.end(WSCloseCode.POLICY_VIOLATION)
                 return
 
@@ -118,14 +124,14 @@ async def serve(
     """
     hub.admit()
     ws = web.WebSocketResponse(autoping=False, max_msg_size=message_limit)
-    await ws.prepare(request)
+    wire = await open_socket(request, ws)
     transport = request.transport
-    if transport is None:
+    if wire is None or transport is None:
         return ws
     viewer = hub.join(room, ws, transport, wording)
     connection = connect(viewer, ws)
     try:
-        await connection.run()
+        await connection.run(wire)
     except ConnectionResetError:
         pass  # the viewer left in the middle of an answer
     except Exception:

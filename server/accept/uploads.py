@@ -24,8 +24,12 @@ ANSWER_TIME: Final = 0.2
 class Uploads:
     """Opens uploads within the node's limits, and ends those that run when the node does."""
 
-    def __init__(self, backend: Backend, settings: Settings) -> None:
+    def __init__(
+        self, backend: Backend, settings: Settings, may_begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """`may_begin` raises `RateLimited` if whoever asks now sends too many files."""
         self._backend = backend
+        self._may_begin = may_begin
         self._limits = UploadLimits(
             document=settings.document_limit,
             record=settings.record_limit,
@@ -62,10 +66,13 @@ class Uploads:
 
         `size` in bytes, None where it is unknown. With a `token` it can be paused, and when this
         node ends it is; with `resume` it goes on with the one that has this token. `replace` gives
-        up another one that runs. Raises `TooLarge`, `Draining`.
+        up another one that runs. Raises `TooLarge`, `Draining`,
+        `RateLimited`.
         """
         if self._draining:
             raise _draining()
+        if recut is None and not resume:
+            self._may_begin()
         limit = self._limits.document
         if size is not None and size > limit:
             raise document_too_large(limit)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from server.app import HUB, UPLOADS, make_app
+from server.app import GATE, HUB, UPLOADS, make_app
 from server.command.failures import Failure, Misuse
 from server.command.link import KEY_VARIABLE, VARIABLE
 from server.settings import Settings, SettingsError, variable
@@ -63,8 +63,7 @@ async def serve(settings: Settings) -> None:
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
-        await site.start()
+        await app[GATE].listen(runner, settings.host, settings.port, backlog=BACKLOG)
         port = runner.addresses[0][1]
         shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::") else settings.host
         where = "Redis" if settings.redis_url else "this process's memory"

@@ -1,0 +1,170 @@
+"""How many connections a node holds, and for how long those that ask nothing.
+
+A connection that sends no request, or half of one, costs nobody anything but a place. Places are as
+many as open files allow; when all are taken, whoever has been silent longest gives up theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from typing import Final, cast
+
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+# Files that a node has open beside connections: Redis, listening sockets, spools, logs.
+OTHER_FILES: Final = 200
+MOST: Final = 1_000_000
+# Seconds between two looks at those that are silent.
+WATCH_INTERVAL: Final = 0.5
+# Silent ones that give up their places at once: a flood comes in bursts.
+PLACES: Final = 64
+_NO_PLACE: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
+
+class Gate:
+    """Lets connections in. `patience`: seconds without a whole request until one is ended.
+
+    `begins` and `ends` tell it of requests; a connection between two of them is silent too.
+    """
+
+    def __init__(self, patience: float, most: int = 0) -> None:
+        """`most`: connections at the same time; 0: as many as open files allow."""
+        self._patience = patience
+        self._most = most or most_connections()
+        # Since when they are silent, and what was unsent then; the longest silent come first.
+        self._silent: dict[asyncio.BaseTransport, tuple[float, int]] = {}
+        self._about = 0  # connections when they were counted last, and those that came since
+        self.ended = 0  # connections that were ended for their silence
+        self.refused = 0
+
+    @property
+    def silent(self) -> int:
+        return len(self._silent)
+
+    def begins(self, transport: asyncio.BaseTransport | None) -> None:
+        if transport is not None:
+            self._silent.pop(transport, None)
+
+    def ends(self, transport: asyncio.BaseTransport | None) -> None:
+        if transport is not None and not transport.is_closing():
+            self._silent[transport] = (asyncio.get_running_loop().time(), 0)
+
+    async def listen(
+        self, runner: web.AppRunner, host: str, port: int, *, backlog: int
+    ) -> web.BaseSite:
+        """Let connections in, and watch over them until the runner is cleaned up."""
+        site = _Site(runner, self, host, port, backlog)
+        await site.start()
+        return site
+
+    def admit(self, transport: asyncio.Transport, server: web.Server) -> bool:
+        """Whether a newcomer has a place, if need be one that a silent connection leaves."""
+        self._about += 1
+        if self._about > self._most:
+            self._about = len(server.connections) + 1
+            if self._about > self._most and not self._make_places():
+                self.refused += 1
+                return False
+        self._silent[transport] = (asyncio.get_running_loop().time(), 0)
+        return True
+
+    async def watch(self) -> None:
+        """End what stays silent; for ever."""
+        loop = asyncio.get_running_loop()
+        told = 0
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL)
+            if self.refused > told:
+                told = self.refused
+                log.warning("all %d connections are taken; %d were refused", self._most, told)
+            now = loop.time()
+            for transport, (since, unsent) in list(self._silent.items()):
+                if transport.is_closing():
+                    self._silent.pop(transport, None)
+                    continue
+                if now - since <= self._patience:
+                    continue
+                # A long answer on its way is no silence, as long as it gets on.
+                left = cast(asyncio.Transport, transport).get_write_buffer_size()
+                if left and left != unsent:
+                    self._silent.pop(transport)
+                    self._silent[transport] = (now, left)
+                else:
+                    self._end(transport)
+
+    # Internal
+
+    def _make_places(self) -> bool:
+        leaving = list(self._silent)[:PLACES]
+        for transport in leaving:
+            self._end(transport)
+        return bool(leaving)
+
+    def _end(self, transport: asyncio.BaseTransport) -> None:
+        self._silent.pop(transport, None)
+        self.ended += not transport.is_closing()
+        cast(asyncio.Transport, transport).abort()
+
+
+class _Site(web.BaseSite):
+    """Where the runner's server listens, with the gate in front of it."""
+
+    def __init__(
+        self, runner: web.AppRunner, gate: Gate, host: str, port: int, backlog: int
+    ) -> None:
+        super().__init__(runner, backlog=backlog)
+        self._gate = gate
+        self._host = host
+        self._port = port
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        await super().start()
+        server = self._runner.server
+        assert server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Newcomer(self._gate, server), self._host, self._port, backlog=self._backlog
+        )
+        self._watch = asyncio.create_task(self._gate.watch(), name="gate")
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        await super().stop()
+
+
+class _Newcomer(asyncio.Protocol):
+    """Decides on a connection once it is there, and then leaves it to the server's own protocol."""
+
+    def __init__(self, gate: Gate, server: web.Server) -> None:
+        self._gate = gate
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        connection = cast(asyncio.Transport, transport)
+        if self._gate.admit(connection, self._server):
+            protocol = self._server()
+            connection.set_protocol(protocol)
+            protocol.connection_made(connection)
+        else:
+            connection.write(_NO_PLACE)
+            connection.close()
+
+
+def most_connections() -> int:
+    """As many as open files allow, less what a node has open itself."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST
+    return max(soft - min(OTHER_FILES, soft // 4), 1)
