@@ -115,6 +115,7 @@ class ApiDoor:
             name=request.query.get("name", ""),
             sheet=request.query.get("sheet"),
             replace=request.query.get("replace") == "true",
+            by=Person(id="", name=clean_name(request.query.get("by", PROGRAM))),
             # With a Content-Encoding, what is announced is not the size of the file.
             size=None if "Content-Encoding" in request.headers else request.content_length,
             guard=keys_of(request, room).changing("send files"),

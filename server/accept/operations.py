@@ -118,6 +118,7 @@ OPERATIONS: Final = (
             "name": (TEXT, "The file's name."),
             "sheet": (TEXT, "The sheet of a workbook; the first one if absent."),
             "replace": ({"enum": ["true", "false"]}, "`true`: give up another file on its way."),
+            "by": (TEXT, "Who sends it, for the others."),
         },
         body={"*/*": BYTES},
         keyed=True,

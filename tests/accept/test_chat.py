@@ -377,7 +377,7 @@ async def test_programs_at_one_address_share_a_limit(start_node: StartNode) -> N
             if response.status == 429:
                 assert (await response.json())["code"] == "rate_limited"
                 assert response.headers["Retry-After"] == "1"
-            return response.status
+            return int(response.status)
 
     assert [await status("192.0.2.1") for _ in range(9)] == [201] * 9
     assert await status("192.0.2.1", {"body": "by a form"}) == 303
