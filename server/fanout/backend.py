@@ -20,11 +20,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from server.counts import Counts
 
 JSON = Any  # what msgspec.json decodes to: dict, list, str, int, float, bool or None
+
+# The room that never ends, for whoever names none. It has no owner, so nobody can end it either.
+LOBBY: Final = "00000000-0000-0000-0000-000000000000"
+_FOR_EVER: Final = 100 * 365 * 24 * 3600.0
+
+
+def life_of(room: str, room_life: float) -> float:
+    """Seconds that a room lives after its last use, where others live for `room_life`."""
+    return _FOR_EVER if room == LOBBY else room_life
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +229,7 @@ class Backend(Protocol):
         """Let the room, its chat and these documents live for the room's idle life from now.
 
         That is the plain field `life` (in seconds) where the room has one and it is shorter than
-        the backend's own. Each change of a room lets it live so long, too.
+        the backend's own. Each change of a room lets it live so long, too. The lobby never ends.
         """
 
     async def drop(self, room: str, document: str, *, after: float = 0) -> None:

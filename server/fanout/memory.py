@@ -30,6 +30,7 @@ from server.fanout.backend import (
     Signal,
     Snapshot,
     StoredBlock,
+    life_of,
     numbered,
 )
 from server.fanout.replica import Replica
@@ -176,7 +177,7 @@ class MemoryBackend:
             if not known.blocks:
                 raise _missing()
             self._grow(known, growth.blocks)
-            known.expires = now + self._life(here, fields)
+            known.expires = now + self._life(room, here, fields)
         if forget is not None:
             for document in forget:
                 self._store.forget_document(here, document)
@@ -190,7 +191,7 @@ class MemoryBackend:
             fields=fields,
         )
         here.state.apply(change)
-        here.expires = now + self._life(here)
+        here.expires = now + self._life(room, here)
         if request is not None:
             here.requests[request] = (change.epoch, change.rev, now + REQUEST_LIFE)
         # Nobody can come from an epoch to the next by a change.
@@ -269,7 +270,7 @@ class MemoryBackend:
         here = self._store.rooms.get(room)
         if here is None:
             return
-        until = time.monotonic() + self._life(here)
+        until = time.monotonic() + self._life(room, here)
         here.expires = until
         for document in documents:
             known = here.documents.get(document)
@@ -295,10 +296,11 @@ class MemoryBackend:
             return _Document()
         return known
 
-    def _life(self, here: _Room, fields: Mapping[str, str] | None = None) -> float:
+    def _life(self, room: str, here: _Room, fields: Mapping[str, str] | None = None) -> float:
         """Seconds that a room lives after its last use, once these fields are set too."""
         own = (fields or {}).get("life", here.state.fields.get("life", ""))
-        return min(self._room_life, float(own)) if own else self._room_life
+        life = life_of(room, self._room_life)
+        return min(life, float(own)) if own else life
 
     def _grow(self, known: _Document, blocks: Sequence[StoredBlock]) -> None:
         """Put blocks into a document. Raises `StorageFull`, and then nothing is changed."""

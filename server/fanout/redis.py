@@ -43,6 +43,7 @@ from server.fanout.backend import (
     Receiver,
     Snapshot,
     StoredBlock,
+    life_of,
     numbered,
 )
 from server.fanout.bus import Bus, Link, Timing
@@ -107,7 +108,7 @@ class RedisBackend:
         self.node_id = node_id
         self.counts = Counts()
         self._keys = Keys(prefix)
-        self._room_life = int(room_life * 1000)
+        self._room_life = room_life
         self._incomplete_life = int(incomplete_life * 1000)
         self._lease = int(lease * 1000)
         self._patience = patience
@@ -281,7 +282,7 @@ class RedisBackend:
         keys = [self._keys.room(room), self._keys.chat(room)]
         keys += self._bytes_of(room, documents)
         async with self._asking("keep"):
-            await self._keep.run(self._redis, keys, [self._room_life])
+            await self._keep.run(self._redis, keys, [self._life(room)])
 
     async def drop(self, room: str, document: str, *, after: float = 0) -> None:
         keys = self._keys.blocks(room, document), self._keys.index(room, document)
@@ -341,6 +342,10 @@ class RedisBackend:
 
     # Internal
 
+    def _life(self, room: str) -> int:
+        """Milliseconds that a room lives after its last use, unless it says less itself."""
+        return int(life_of(room, self._room_life) * 1000)
+
     async def _apply(
         self,
         room: str,
@@ -367,7 +372,7 @@ class RedisBackend:
             self._keys.channel(room),
             secrets.token_hex(8),
             *known,
-            self._room_life,
+            self._life(room),
             int(REQUEST_LIFE * 1000),
             CHAT_KEPT,
             b"{%b}" % b",".join(pieces),

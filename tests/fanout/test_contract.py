@@ -11,6 +11,7 @@ import pytest
 
 from server.errors import Conflict, Missing, Unavailable
 from server.fanout.backend import (
+    LOBBY,
     Backend,
     Change,
     Growth,
@@ -555,6 +556,17 @@ async def test_keep_lets_a_room_live_on(nodes: Nodes, room: str) -> None:
         await a.backend.keep(room, [])
         await asyncio.sleep(0.1)
     state = await a.backend.snapshot(room)
+    assert state.registers == {"page": 1}
+    assert len(state.chat) == 1
+
+
+async def test_the_lobby_never_ends(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a", room_life=0.4)
+    await a.backend.append(LOBBY, set={"page": 1}, chat={"n": 1})
+    await a.backend.append(room, set={"page": 1})
+    await a.backend.keep(LOBBY, [])
+    await eventually(lambda: _is_fresh(a.backend, room))
+    state = await a.backend.snapshot(LOBBY)
     assert state.registers == {"page": 1}
     assert len(state.chat) == 1
 
