@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.rooms import Wire, open_window, put_table
+from tests.browser.talk import chat, entry, hears, say, texts, title_is
 from tests.browser.window import Window
 from tests.nodes.harness import Node
 from tests.room_client import table

@@ -67,7 +67,7 @@ export class Chat {
 
   start() {
     this.#log.start();
-    this.#outbox.start();
+    this.#outbox.start((id) => this.#log.has(id));
     new Identity(this.#me, this.#own, need("#as", HTMLElement)).start();
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();

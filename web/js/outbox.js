@@ -1,11 +1,7 @@
+import { UnsaidMessages } from "./unsaid.js";
+
 /** @typedef {import("./session.js").Session} Session */
-/**
- * @typedef {object} Outgoing
- * @property {string} id
- * @property {string} body
- * @property {"pending"|"failed"} state
- * @property {string} reason  why it failed, for people
- */
+/** @typedef {import("./unsaid.js").Unsaid} Outgoing  `reason`: why it failed, for people */
 
 /** Nobody waits longer than this for an answer. */
 const ANSWER_MS = 10_000;
@@ -15,8 +11,15 @@ const PACE_MS = 250;
 /** After a refusal for haste. */
 const PAUSE_MS = 1_500;
 const HASTE_FORGIVEN = 5;
+/** What was written longer ago before a reload is not said without being asked: the talk has gone on. */
+const FRESH_MS = 120_000;
+const CLOSED = "the connection is closed for good. Copy it and reload the page.";
+const OLD = "the page was left before the room had it.";
 
-/** Messages on their way: sent once there is a connection, each under one id however often it is sent. */
+/**
+ * Messages on their way: sent once there is a connection, each under one id however often it is
+ * sent, also after a reload.
+ */
 export class Outbox {
   /** @type {Session} */
   #session;
@@ -27,6 +30,8 @@ export class Outbox {
   #tokens = AT_ONCE;
   #filledAt = 0;
   #pumpTimer = 0;
+  /** @type {UnsaidMessages} */
+  #kept;
 
   /**
    * @param {Session} session
@@ -34,16 +39,23 @@ export class Outbox {
    */
   constructor(session, changed) {
     this.#session = session;
-    this.#changed = changed;
+    this.#kept = new UnsaidMessages(session.uuid);
+    this.#changed = () => {
+      this.#kept.keep(this.entries);
+      changed();
+    };
   }
 
   // API
 
-  start() {
+  /** @param {(id: string) => boolean} said  whether the room has a message */
+  start(said) {
+    this.#takeKept(said);
     this.#session.on("phase", ({ phase }) => {
+      if (phase === "closed" && this.#session.registers.deleted) this.#entries.clear();
       for (const entry of this.#entries.values()) {
         if (phase !== "live") this.#unsend(entry);
-        if (phase === "closed") this.#fail(entry, "the connection is closed for good. Copy it and reload the page.");
+        if (phase === "closed") this.#fail(entry, CLOSED);
       }
       this.#changed();
     });
@@ -63,8 +75,8 @@ export class Outbox {
   /** @param {string} body */
   say(body) {
     const id = newId();
-    this.#entries.set(id, { id, body, state: "pending", reason: "", sent: false, hasty: 0, timer: 0 });
-    if (this.#session.phase === "closed") this.#fail(this.#entries.get(id), "the connection is closed for good. Copy it and reload the page.");
+    this.#entries.set(id, { id, body, at: Date.now(), state: "pending", reason: "", sent: false, hasty: 0, timer: 0 });
+    if (this.#session.phase === "closed") this.#fail(this.#entries.get(id), CLOSED);
     this.#pump();
     this.#changed();
   }
@@ -93,6 +105,18 @@ export class Outbox {
   }
 
   // Internal
+
+  /** @param {(id: string) => boolean} said */
+  #takeKept(said) {
+    for (const kept of this.#kept.get()) {
+      if (said(kept.id)) continue;
+      const entry = { ...kept, sent: false, hasty: 0, timer: 0 };
+      this.#entries.set(kept.id, entry);
+      if (this.#session.registers.deleted) this.#entries.clear();
+      else if (entry.state === "pending" && Math.abs(Date.now() - entry.at) > FRESH_MS) this.#fail(entry, OLD);
+    }
+    this.#changed();
+  }
 
   /** @param {import("./types.js").ErrorMessage} error */
   #refused(error) {

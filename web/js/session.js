@@ -49,6 +49,8 @@ export class Session {
   #abandoned = null;
   /** The upload that was found again only to cancel it. */
   #cancelled = "";
+  /** @type {{id: string, rev: number}|null} the last message of the chat; null before it was told */
+  #lastSaid = null;
 
   /** @param {string} uuid */
   constructor(uuid) {
@@ -220,6 +222,8 @@ export class Session {
       case "heartbeat":
         if (this.#registers.behind(message)) this.#sync();
         return;
+      case "chat":
+        return this.#takeChat(message);
       case "status":
         this.degraded = message.degraded;
         return this.#events.emit("degraded", message.degraded);
@@ -303,8 +307,17 @@ export class Session {
     this.#events.emit("page", page);
   }
 
+  /** @param {import("./types.js").ChatMessage} chat */
+  #takeChat({ messages, whole }) {
+    if (whole) this.#lastSaid = { id: "", rev: -1 };
+    for (const { id, rev } of messages) {
+      if (!this.#lastSaid || rev > this.#lastSaid.rev) this.#lastSaid = { id, rev };
+    }
+  }
+
   #sync() {
-    this.#connection.send({ type: "sync", epoch: this.#registers.epoch, rev: this.#registers.rev });
+    const { epoch, rev } = this.#registers;
+    this.#connection.send({ type: "sync", epoch, rev, chat_id: this.#lastSaid?.id });
   }
 
   /**
