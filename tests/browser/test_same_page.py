@@ -49,9 +49,10 @@ async def test_a_file_dropped_in_one_window_shows_in_the_other_while_it_still_ar
     await here.shows(2, "101")
     await there.page.wait_for_selector("#upload-progress", state="hidden", timeout=90_000)
     await here.do("last")
-    await there.page.wait_for_function(
-        "() => Number(document.querySelector('#table').dataset.page) > 5000"
-    )
+    for window in (here, there):
+        await window.page.wait_for_function(
+            "() => Number(document.querySelector('#table').dataset.page) > 5000"
+        )
     assert (await here.cells(1))[0] == (await there.cells(1))[0]
     assert here.errors == there.errors == []
 
