@@ -7,6 +7,7 @@ They start in this order and end in reverse; one that fails to end does not stop
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,7 @@ from server.accept.socket import SocketDoor
 from server.accept.uploads import Uploads
 from server.accept.versions import VersionsDoor
 from server.accept.view import Rooms
+from server.accept.watching import watching
 from server.fanout.backend import Backend, Event
 from server.fanout.memory import MemoryBackend
 from server.live.hub import Hub
@@ -42,6 +44,7 @@ from server.live.keeper import Keeper
 from server.live.reader import Reader
 from server.live.talk import Render
 from server.settings import Settings
+from server.traces import make_traces
 
 BACKEND: Final = web.AppKey("backend", Backend)
 GATE: Final = web.AppKey("gate", Gate)
@@ -78,6 +81,9 @@ def make_backend(settings: Settings) -> Backend:
 def make_app(settings: Settings, backend: Backend | None = None) -> web.Application:
     """A node, ready to be run. `backend` stands in for the configured one (in tests)."""
     backend = backend or make_backend(settings)
+    traces = make_traces(settings)
+    if traces is not None:
+        backend.counts.spans = traces
     reader = Reader(
         backend,
         block_cache=settings.block_cache,
@@ -100,12 +106,15 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
     )
     gate = Gate(settings.idle_timeout)
     limits = Limits(settings, gate)
-    app = web.Application(middlewares=[middleware(settings), limits.middleware()])
+    watch = watching(backend.counts, write_down=settings.log_requests)
+    app = web.Application(middlewares=[watch, middleware(settings), limits.middleware()])
     uploads = Uploads(backend, settings, limits.upload)
     app[SETTINGS], app[BACKEND], app[HUB] = settings, backend, hub
     app[UPLOADS], app[GATE] = uploads, gate
     set_up_templates(app, WEB_ROOT)
     app.cleanup_ctx.append(_run_parts)
+    if traces is not None:
+        app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))
     _add_routes(app, backend, keeper, reader, uploads, hub, render, settings)
     return app
 
@@ -164,6 +173,7 @@ def _add_routes(
     presence = PresenceDoor(backend, rooms)
     chat = ChatDoor(backend, keeper, render, settings.trusted_proxies)
     health = HealthDoor(backend, hub)
+    app.on_shutdown.append(lambda _: health.close())
     app.add_routes(
         [
             web.get("/", site.start),
@@ -201,7 +211,8 @@ def _add_routes(
         ]
     )
     if settings.metrics:
-        app.router.add_get("/metrics", MetricsDoor(hub, reader).handle)
+        metrics = MetricsDoor(hub, reader, backend, lambda: uploads.running, node)
+        app.router.add_get("/metrics", metrics.handle)
     for folder in STATIC:
         app.router.add_static(f"/static/{folder}", WEB_ROOT / folder)
     app.router.add_get("/favicon.svg", _favicon)

@@ -42,6 +42,9 @@ class Spans(Protocol):
     ) -> AbstractContextManager[object]:
         """What is done within is one step, part of the one around it."""
 
+    def add(self, span: object, attributes: Mapping[str, str | int]) -> None:
+        """What is known of a step only now; `span` is what entering it gave."""
+
     def past(self, name: str, seconds: float, attributes: Mapping[str, str | int]) -> None:
         """A step that has just ended after `seconds`."""
 

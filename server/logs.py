@@ -116,7 +116,10 @@ def _stack(error: BaseException | None) -> list[str]:
         seen.add(id(error))
         kind = type(error)
         code = getattr(error, "code", None)
-        lines.append(f"{kind.__module__}.{kind.__qualname__}" + (f" ({code})" if isinstance(code, str | int) else ""))
+        lines.append(
+            f"{kind.__module__}.{kind.__qualname__}"
+            + (f" ({code})" if isinstance(code, str | int) else "")
+        )
         lines += [
             f"  {frame.filename}:{frame.lineno} in {frame.name}"
             for frame in traceback.extract_tb(error.__traceback__)

@@ -375,6 +375,19 @@ class Settings:
     log_level: str = _choice(
         "info", "The least that is logged.", ("debug", "info", "warning", "error")
     )
+    log_format: str = _choice(
+        "text", "How it is written: lines of `key=value`, or of JSON.", ("text", "json")
+    )
+    log_requests: bool = _truth(
+        False, "Whether each request is written down, with the template of its address."
+    )
+    traces_url: str = _text(
+        "",
+        "Collector of OpenTelemetry (OTLP over HTTP) that is told traces, as in "
+        "`http://collector:4318/v1/traces`. Empty: none is.",
+        pattern=r"(https?://[^\s/]+\S*)?",
+        allowed="an http:// or https:// URL",
+    )
     metrics: bool = _truth(True, "Whether `/metrics` answers (Prometheus).")
 
     @classmethod

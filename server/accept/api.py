@@ -34,6 +34,7 @@ from server.errors import (
 )
 from server.fanout.backend import Backend
 from server.live.reader import Reader, page_offset
+from server.logs import about
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,8 @@ class ApiDoor:
                 await response.write(data)
         except TablecastError as error:
             # An error page would be taken for a part of the file; a connection that breaks is not.
-            log.warning("room %s: a download of %s broke off: %s", room, document.id, error)
+            told = about(room, document=document.id, code=error.code)
+            log.warning("a download broke off", extra=told)
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the rest of the document cannot be read") from error

@@ -72,9 +72,11 @@ async def _append(
     backend: Backend, room: str, message: Mapping[str, Any], snapshot: Snapshot
 ) -> Change:
     leave = speaking(snapshot)
-    return await backend.append(
+    change = await backend.append(
         room, chat=message, expect=leave.expect, request=f"chat-{message['id']}"
     )
+    backend.counts.chat_messages += not change.again
+    return change
 
 
 async def said_before(backend: Backend, room: str, change: Change, render: Render) -> Said:

@@ -19,6 +19,7 @@ from server.live.frames import pong
 from server.live.hub import Hub
 from server.live.viewer import Viewer
 from server.live.wording import Wording
+from server.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ async def serve(
         pass  # the viewer left in the middle of an answer
     except Exception:
         # Nothing but frames may follow on this connection, so no error page either.
-        log.exception("room %s: a viewer's connection failed", room)
+        log.exception("a viewer's connection failed", extra=about(room, viewer=viewer.id))
         await connection.end(WSCloseCode.INTERNAL_ERROR)
     finally:
         hub.leave(viewer)

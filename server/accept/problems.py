@@ -12,9 +12,11 @@ import aiohttp_jinja2
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from server.accept.guard import SAFE_METHODS, check_origin
+from server.accept.guard import SAFE_METHODS, canonical_uuid, check_origin
+from server.accept.watching import PROBLEM, route_of
 from server.document.messages import encode
 from server.errors import Draining, Full, RateLimited, TablecastError, Unavailable
+from server.logs import about
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -63,7 +65,9 @@ def middleware(settings: Settings) -> Middleware:
             # Whoever asked is gone, so nobody reads this; it ends the request without a complaint.
             return web.Response(status=HTTPStatus.BAD_REQUEST)
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            room = canonical_uuid(request.match_info.get("uuid", ""))
+            door = about(room, method=request.method, route=route_of(request))
+            log.exception("a request failed", extra=door)
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             response = problem(
                 request, status, "Something went wrong inside the server.", "internal", retry=True
@@ -83,6 +87,7 @@ def problem(
     more: Mapping[str, int] | None = None,
 ) -> web.Response:
     """An error for whoever asks: a page where a browser would show it, problem+json elsewhere."""
+    request[PROBLEM] = code
     wants_page = "text/html" in request.headers.get("Accept", "")
     is_form = request.content_type == "application/x-www-form-urlencoded"
     if wants_page and (is_form or not request.path.startswith("/api/")):

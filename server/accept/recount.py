@@ -24,6 +24,7 @@ from server.errors import Conflict, Missing, TablecastError
 from server.fanout import changes
 from server.fanout.backend import Backend
 from server.fanout.tasks import end
+from server.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,10 @@ class Recounts:
             async with self._turn:
                 await self._count(room, document)
         except TablecastError as error:
-            log.info("room %s: %s was not counted again: %s", room, document.id, error)
+            told = about(room, document=document.id, code=error.code)
+            log.info("a document was not counted again", extra=told)
         except Exception:
-            log.exception("room %s: counting %s again failed", room, document.id)
+            log.exception("counting again failed", extra=about(room, document=document.id))
 
     async def _count(self, room: str, wanted: Document) -> None:
         count = Recount(wanted.dialect, record_limit=self._record_limit)

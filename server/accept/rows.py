@@ -17,6 +17,7 @@ from server.document.formats import FORMATS, Format, Writer
 from server.document.messages import Document
 from server.errors import BadMessage, NoDocument, NotFound, PageOutOfRange, TablecastError
 from server.live.reader import Reader, page_offset
+from server.logs import about
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,8 @@ class RowsDoor:
             await response.write(writer.end())
         except TablecastError as error:
             # An error page would be taken for rows; a connection that breaks is not.
-            log.warning("room %s: rows of %s broke off: %s", room, document.id, error)
+            told = about(room, document=document.id, code=error.code)
+            log.warning("rows broke off", extra=told)
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the rest of the rows cannot be read") from error

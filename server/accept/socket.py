@@ -66,6 +66,7 @@ from server.live.reader import Reader, page_offset
 from server.live.room import LiveRoom
 from server.live.talk import Render
 from server.live.viewer import Viewer
+from server.logs import about
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -332,7 +333,8 @@ class Session(Connection):
             except TablecastError as error:
                 await self._refuse(error, "dialect")
             except Exception:
-                log.exception("room %s: a correction failed", self._viewer.room)
+                viewer = self._viewer
+                log.exception("a correction failed", extra=about(viewer.room, viewer=viewer.id))
 
     async def _catch_up(self) -> None:
         """Wait until this viewer was told the room as it is now; not for long."""
@@ -388,4 +390,5 @@ class Session(Connection):
         self, error: TablecastError, about: str | None, id: str | UnsetType = UNSET
     ) -> None:
         self.errors += isinstance(error, BadMessage | TooLarge | NoUpload | RateLimited)
+        self._door.hub.counts.errors[error.code, "socket"] += 1
         await self._tell(error_message(error, about, id))

@@ -17,6 +17,7 @@ from server.document.messages import Document
 from server.errors import TablecastError, UploadLost
 from server.fanout.backend import Backend, StoredBlock
 from server.fanout.tasks import end
+from server.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,8 @@ class Store:
         except TablecastError as error:
             self.fail(error)
         except Exception:
-            log.exception("room %s: upload %s failed", self._room, self._place.upload.id)
+            told = about(self._room, upload=self._place.upload.id)
+            log.exception("an upload failed", extra=told)
             self.fail(UploadLost("The upload failed inside the server. Start it again."))
 
     async def _store_all(self) -> None:

@@ -73,4 +73,6 @@ async def _turn(
     leave = guard(snapshot)
     arguments = change(snapshot)
     arguments["expect"] |= leave.expect
-    return (await backend.append(room, **arguments)).rev
+    rev = (await backend.append(room, **arguments)).rev
+    backend.counts.page_turns += 1
+    return rev

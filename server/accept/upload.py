@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,6 +42,7 @@ from server.errors import (
     UploadLost,
 )
 from server.fanout.backend import Backend
+from server.logs import about, room_id
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +152,7 @@ class Ingest:
             failed=failed,
         )
         self._over = False
+        self._began = time.monotonic()
 
     # API
 
@@ -207,6 +210,7 @@ class Ingest:
         self._check()
         self._store.alive()
         self._received += len(chunk)
+        self._backend.counts.upload_bytes += len(chunk)
         if self._spool is not None:
             await asyncio.to_thread(self._spool.write, chunk)
             return
@@ -234,7 +238,7 @@ class Ingest:
         """Give the upload up and bring back what it replaced. Idempotent, bounded in time."""
         if self._over and not self.is_paused:
             return
-        self._end()
+        self._end("failed")
         self.is_paused = False
         if not self._place.held:
             return
@@ -245,7 +249,7 @@ class Ingest:
                 if await self._place.give_up():
                     await self._backend.drop(self.room, self.id, after=DROP_AFTER)
         except (Unavailable, TimeoutError):
-            log.warning("room %s: upload %s ends with its lease", self.room, self.id)
+            log.warning("an upload ends with its lease", extra=about(self.room, upload=self.id))
 
     async def pause(self) -> None:
         """Leave the upload for whoever has its token; what is queued is stored. Bounded in time.
@@ -258,7 +262,7 @@ class Ingest:
             await self.abort()
             return
         self.is_paused = True
-        self._end()
+        self._end("paused")
         if not self._place.held:
             return
         try:
@@ -268,9 +272,11 @@ class Ingest:
                     raise self._store.error
                 await self._place.pause(self._store.told(), self._received)
         except TimeoutError:
-            log.warning("room %s: upload %s is paused with its lease", self.room, self.id)
+            told = about(self.room, upload=self.id)
+            log.warning("an upload is paused with its lease", extra=told)
         except TablecastError as error:
-            log.info("room %s: upload %s is not paused: %s", self.room, self.id, error)
+            told = about(self.room, upload=self.id, code=error.code)
+            log.info("an upload is not paused", extra=told)
         finally:
             await self._store.close()
 
@@ -342,12 +348,23 @@ class Ingest:
         self._intake = self._new_intake(so_far=so_far)
         self._received = shown.stored
 
-    def _end(self) -> None:
+    def _end(self, outcome: str) -> None:
         self._over = True
+        self._count(outcome)
         if self._spool is not None:
             self._spool.close()
         if self._ended is not None:
             self._ended(self)
+
+    def _count(self, outcome: str) -> None:
+        if self._of is not None:
+            return  # nobody sent anything
+        counts = self._backend.counts
+        counts.uploads[outcome] += 1
+        if counts.spans is not None:
+            seconds = time.monotonic() - self._began
+            said = {"tablecast.room": room_id(self.room), "tablecast.outcome": outcome}
+            counts.spans.past("upload", seconds, said)
 
     def _check(self) -> None:
         if self._store.error is not None:
@@ -404,12 +421,13 @@ class Ingest:
         document = self.describe(so_far, complete=True)
         await persistently(lambda: self._backend.keep(self.room, [self.id]))
         fallen = await self._place.complete(document)
-        self._end()
+        self._end("completed")
         for old in fallen:
             try:
                 await self._backend.drop(self.room, old, after=DROP_AFTER)
             except TablecastError as error:
-                log.info("room %s: old document %s stays: %s", self.room, old, error)
+                told = about(self.room, document=old, code=error.code)
+                log.info("an old document stays", extra=told)
         return document
 
 

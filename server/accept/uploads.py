@@ -107,7 +107,7 @@ class Uploads:
             owner = event.fields.get("upload_owner", "")
             named = "upload_owner" in event.fields or not isinstance(event, Change)
             if named and owner != ingest.owner:
-                look = asyncio.create_task(ingest.look(), name=f"look at {room}")
+                look = asyncio.create_task(ingest.look(), name="look")
                 self._looks.add(look)
                 look.add_done_callback(self._looks.discard)
 

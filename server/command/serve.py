@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from server import logs
 from server.app import GATE, HUB, UPLOADS, make_app
 from server.command.failures import Failure, Misuse
 from server.command.link import KEY_VARIABLE, VARIABLE
@@ -39,13 +40,13 @@ def run(given: Mapping[str, str | None]) -> None:
         settings = Settings.from_env(environ)
     except SettingsError as error:
         raise Misuse(str(error)) from None
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(settings.log_level, settings.log_format)
     try:
         # A second signal, for whoever does not want to wait for the end.
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(serve(settings))
+    except SettingsError as error:
+        raise Misuse(str(error)) from None
     except OSError as error:
         raise Failure(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
@@ -59,6 +60,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(lambda _, context: logs.complain(context))
     app = make_app(settings)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5)
     await runner.setup()
@@ -72,11 +74,16 @@ async def serve(settings: Settings) -> None:
         # A second signal ends at once, for whoever waits at a terminal.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        log.info("draining %d viewers", len(app[HUB].viewers))
+        began = loop.time()
+        viewers, uploads = len(app[HUB].viewers), app[UPLOADS].running
+        log.info("draining", extra=logs.about(viewers=viewers, uploads=uploads))
+        # From now on it is not ready, whatever is still to be ended.
+        app[HUB].draining = True
         # Without Redis there is no other node to spare from a storm of viewers.
         spread = settings.drain_time if settings.redis_url else 0
         await app[UPLOADS].drain()
         await app[HUB].drain(spread)
+        log.info("drained", extra=logs.about(seconds=round(loop.time() - began, 3)))
     finally:
         await runner.cleanup()
 

@@ -32,6 +32,7 @@ from server.fanout.followed import Followed, Stage
 from server.fanout.presence import Told
 from server.fanout.replica import Verdict
 from server.fanout.tasks import end, first_to_fail
+from server.logs import about
 
 SUBSCRIBE_BATCH = 200  # channels in one command; a larger one would keep Redis from others
 READ_BATCH = 100  # rooms in one pipelined read, so that a joiner waits for one batch at most
@@ -209,7 +210,7 @@ class Bus:
         try:
             self._receiver.changed(followed.room, event)
         except Exception:
-            _log.exception("The receiver failed on an event of room %s", followed.room)
+            _log.exception("The receiver failed on an event", extra=about(followed.room))
 
     def _greet(self, followed: Followed) -> None:
         """Tell the present state to one more follower, unless a read is about to do so anyway."""
@@ -394,8 +395,8 @@ class Bus:
             return
         try:
             message = _decoder.decode(data)
-        except msgspec.MsgspecError as error:
-            _log.warning("Room %s: a message was not understood: %s", followed.room, error)
+        except msgspec.MsgspecError:
+            _log.warning("A message was not understood", extra=about(followed.room))
             self._doubt(followed, "message")
             return
         if message.here is not None:
@@ -461,7 +462,9 @@ class Bus:
                         continue
                     if isinstance(result, Exception):
                         # Only this room cannot be read; the others must not wait for it.
-                        _log.error("Room %s cannot be read", followed.room, exc_info=result)
+                        _log.error(
+                            "A room cannot be read", exc_info=result, extra=about(followed.room)
+                        )
                         followed.stage = Stage.DIRTY
                         self._unreadable[followed] = None
                         self._recovered(followed)

@@ -15,15 +15,21 @@ SERVER = Path(__file__).parents[2] / "server"
 ALLOWED = {
     "server": set[str](),
     "server.errors": set[str](),
-    "server.settings": set[str](),
+    "server.settings": {"server.redis_url"},
+    "server.redis_url": set[str](),
+    "server.counts": set[str](),
+    "server.logs": set[str](),
+    "server.traces": {"server.settings"},
     "server.document": {"server.errors"},
-    "server.fanout": {"server.errors"},
+    "server.fanout": {"server.errors", "server.redis_url", "server.counts", "server.logs"},
     "server.live": {
         "server.document",
         "server.fanout.backend",
         "server.fanout.changes",
         "server.errors",
         "server.settings",
+        "server.counts",
+        "server.logs",
     },
     "server.accept": {
         "server.live",
@@ -34,6 +40,8 @@ ALLOWED = {
         "server.fanout.tasks",
         "server.errors",
         "server.settings",
+        "server.counts",
+        "server.logs",
     },
     "server.app": {
         "server.accept",
@@ -42,15 +50,21 @@ ALLOWED = {
         "server.fanout",
         "server.errors",
         "server.settings",
+        "server.traces",
     },
     "server.command": {"server.errors", "server.settings"},
-    "server.command.serve": {"server.app", "server.command", "server.settings"},
+    "server.command.serve": {"server.app", "server.command", "server.settings", "server.logs"},
     "server.__main__": {"server.command"},
 }
 
 # Libraries that only these modules may know.
 KEEPERS = {
-    "redis": ("server.fanout.redis", "server.fanout.bus"),
+    "redis": (
+        "server.fanout.redis",
+        "server.fanout.bus",
+        "server.fanout.connect",
+        "server.fanout.cluster",
+    ),
     "asyncio": (
         "server.fanout",
         "server.live",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -252,7 +253,10 @@ class Conversion:
         for line in reversed(said.splitlines()):
             if line.startswith('{"error"'):
                 return _error(json.loads(line))
-        log.warning("reading a file (%s) ended with %d: %s", self._kind, code, said[-2000:])
+        # What it complained of may hold what is in the file; the kind of error does not.
+        kinds = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception))\b", said, re.MULTILINE)
+        kind = kinds[-1] if kinds else "no error"
+        log.warning("reading a file (%s) ended with %d: %s", self._kind, code, kind)
         if code == -signal.SIGXCPU:
             return TooLarge(
                 f"Reading this file takes more than {SECONDS_LIMIT} seconds, the limit. Save the "
