@@ -42,6 +42,9 @@ class Change:
 
     `chat` is what was said, with its `rev`. The first change of a room that nobody has changed yet
     (rev 1) brings the room's epoch. `again` says that `append` had applied its request before.
+
+    `mark` is a name of this change and `after` that of the one before it, where the storage could
+    go back in time and on from there; else both are "".
     """
 
     epoch: str
@@ -50,6 +53,8 @@ class Change:
     chat: Mapping[str, JSON] | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     again: bool = field(default=False, compare=False)
+    mark: str = field(default="", compare=False)
+    after: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Snapshot:
     """The whole state of a room; a room nobody has changed yet has epoch "" and rev 0.
 
     `chat` holds the last messages, each with its `rev`, oldest first; `fields` the plain strings
-    that guards compare.
+    that guards compare; `trail` the marks of the last changes, the newest last.
     """
 
     epoch: str = ""
@@ -65,6 +70,7 @@ class Snapshot:
     registers: Mapping[str, JSON] = field(default_factory=dict)
     chat: Sequence[Mapping[str, JSON]] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
+    trail: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

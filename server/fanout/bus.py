@@ -85,8 +85,8 @@ class Rooms(Protocol):
     async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
         """(epoch, rev) of each room; ("", 0) where there is none."""
 
-    async def mint(self, room: str, epoch: str, rev: int) -> None:
-        """Give the room a new epoch if it is still at `epoch` with a revision below `rev`."""
+    async def mint(self, room: str, epoch: str, rev: int, mark: str) -> None:
+        """Give the room a new epoch if it is at `epoch`, but has lost the change `rev` (`mark`)."""
 
 
 class Lost(Exception):
@@ -96,6 +96,8 @@ class Lost(Exception):
 class _Message(msgspec.Struct):
     epoch: str = ""
     rev: int = 0
+    mark: str = ""
+    after: str = ""
     set: dict[str, Any] = {}
     fields: dict[str, str] = {}
     chat: dict[str, Any] | None = None
@@ -189,12 +191,15 @@ class Bus:
         """Rooms that are subscribed, those that linger among them."""
         return len(self._rooms)
 
-    def known(self, room: str) -> tuple[str, int]:
-        """The newest epoch and revision this node has seen of a room it follows, else ("", 0)."""
+    def known(self, room: str) -> tuple[str, int, str]:
+        """Epoch, revision and mark of the last change this node has seen of a room it follows.
+
+        ("", 0, "") where it has seen nothing.
+        """
         followed = self._rooms.get(room)
         if followed is None or not followed.known:
-            return "", 0
-        return followed.replica.epoch, followed.replica.rev
+            return "", 0, ""
+        return followed.replica.epoch, followed.replica.rev, followed.replica.mark
 
     def present(self, room: str, told: Told) -> None:
         """Who is in the room, learnt by other means than a message."""
@@ -411,7 +416,15 @@ class Bus:
                 self._tell(followed, Signal(message.signal))
             return
         chat = numbered(message.chat, message.rev)
-        change = Change(message.epoch, message.rev, message.set, chat, message.fields)
+        change = Change(
+            message.epoch,
+            message.rev,
+            message.set,
+            chat,
+            message.fields,
+            mark=message.mark,
+            after=message.after,
+        )
         if followed.stage is Stage.LIVE:
             self._take_in(followed, change)
         elif followed.stage is Stage.READING:
@@ -469,8 +482,7 @@ class Bus:
                         self._unreadable[followed] = None
                         self._recovered(followed)
                     elif followed.went_back(result[0]):
-                        before = followed.replica.epoch, followed.replica.rev
-                        await self._source.mint(followed.room, *before)
+                        await self._source.mint(followed.room, *self.known(followed.room))
                         followed.cause = "epoch"
                         if followed.stage is Stage.READING:
                             self._read_again(followed)

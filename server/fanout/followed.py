@@ -45,7 +45,6 @@ class Followed:
         return self.replica.epoch == epoch and self.replica.rev >= rev
 
     def went_back(self, snapshot: Snapshot) -> bool:
-        """Whether Redis has less of the same epoch than this node has seen already."""
-        return (
-            self.known and snapshot.epoch == self.replica.epoch and snapshot.rev < self.replica.rev
-        )
+        """Whether Redis has lost some of what this node has seen of the same epoch."""
+        same = self.known and snapshot.epoch == self.replica.epoch
+        return same and not self.replica.leads_to(snapshot)

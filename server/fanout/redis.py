@@ -335,9 +335,16 @@ class RedisBackend:
             ("?", 0) if isinstance(answer, Exception) else _revision(*answer) for answer in answers
         ]
 
-    async def mint(self, room: str, epoch: str, rev: int) -> None:
+    async def mint(self, room: str, epoch: str, rev: int, mark: str) -> None:
         await self._apply(
-            room, {}, b"null", {}, {}, secrets.token_hex(8), (epoch, rev), only_if_went_back=True
+            room,
+            {},
+            b"null",
+            {},
+            {},
+            secrets.token_hex(8),
+            (epoch, rev, mark),
+            only_if_went_back=True,
         )
 
     # Internal
@@ -354,7 +361,7 @@ class RedisBackend:
         fields: Mapping[str, str],
         expect: Mapping[str, str],
         request: str,
-        known: tuple[str, int],
+        known: tuple[str, int, str],
         *,
         only_if_went_back: bool = False,
         growth: Growth | None = None,
@@ -590,7 +597,8 @@ def _snapshot(
         {**msgspec.json.decode(entry[b"message"]), "rev": int(entry[b"rev"])}
         for _, entry in (chat if epoch else ())
     )
-    return Snapshot(epoch, rev, registers, tuple(messages), fields)
+    trail = state.get(b"trail", b"").decode()
+    return Snapshot(epoch, rev, registers, tuple(messages), fields, trail)
 
 
 def _runs(blocks: Sequence[StoredBlock]) -> list[tuple[int, bytes]]:

@@ -79,7 +79,7 @@ class Script:
         states = [self.states.get(room, Snapshot()) for room in rooms]
         return [(state.epoch, state.rev) for state in states]
 
-    async def mint(self, room: str, epoch: str, rev: int) -> None:
+    async def mint(self, room: str, epoch: str, rev: int, mark: str) -> None:
         self.minted.append((room, epoch, rev))
         self.states[room] = replace(self.states[room], epoch=f"{epoch}+", rev=rev + 1)
 
@@ -236,7 +236,7 @@ async def test_a_receiver_that_fails_does_not_stop_the_bus(
     with monkeypatch.context() as patch:
         patch.setattr(stage.told, "changed", fail)
         stage.redis.publish("r", Change("e", 2))
-        await _until(lambda: stage.bus.known("r") == ("e", 2))
+        await _until(lambda: stage.bus.known("r") == ("e", 2, ""))
     assert stage.redis.connections == 1
     stage.redis.states["r"] = Snapshot("e", 3)
     stage.redis.say(b"ssubscribe", b"r", 1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.fanout.backend import Change, Snapshot
-from server.fanout.replica import CHAT_KEPT, Replica, Verdict
+from server.fanout.replica import CHAT_KEPT, TRAIL_KEPT, Replica, Verdict
 
 
 def test_the_next_change_is_applied() -> None:
@@ -32,6 +32,50 @@ def test_a_gap_and_another_epoch_are_noticed_and_change_nothing() -> None:
     for epoch, rev in (("e", 5), ("e2", 4), ("e2", 1), ("e2", 3), ("", 4)):
         assert replica.apply(Change(epoch, rev, {"page": 9})) is Verdict.GAP
     assert replica.snapshot() == Snapshot("e", 3, {"page": 1})
+
+
+def marked(number: int, history: str = "a") -> str:
+    return f"{history}{number:07}"
+
+
+def gone(first: int, last: int, history: str = "a") -> str:
+    """The trail of these changes."""
+    return "".join(marked(number, history) for number in range(first, last + 1))
+
+
+def test_a_change_that_follows_another_one_than_is_known_is_a_gap() -> None:
+    replica = Replica(Snapshot("e", 3, trail=gone(1, 3)))
+    other = Change("e", 4, {"page": 9}, mark=marked(4, "b"), after=marked(3, "b"))
+    assert replica.apply(other) is Verdict.GAP
+    assert replica.apply(Change("e", 4, mark=marked(4), after=marked(3))) is Verdict.APPLIED
+    assert replica.mark == marked(4)
+
+
+def test_an_old_change_is_old_only_if_it_is_the_one_that_was_known() -> None:
+    replica = Replica(Snapshot("e", 3, trail=gone(2, 3)))
+    assert replica.apply(Change("e", 2, mark=marked(2), after=marked(1))) is Verdict.OLD
+    assert replica.apply(Change("e", 3, mark=marked(3, "b"), after=marked(2))) is Verdict.GAP
+    assert replica.apply(Change("e", 1, mark=marked(1, "b"))) is Verdict.OLD  # out of sight
+
+
+@given(known=st.integers(1, 400), now=st.integers(1, 400), forked=st.integers(1, 400))
+def test_a_snapshot_leads_on_only_if_it_has_all_that_was_known(
+    known: int, now: int, forked: int
+) -> None:
+    """It went another way from `forked` on; if that is after what was known, nothing is lost."""
+    replica = Replica(Snapshot("e", known, trail=gone(1, known)[-8 * TRAIL_KEPT :]))
+    theirs = gone(1, min(now, forked - 1)) + gone(forked, now, "b")
+    leads = replica.leads_to(Snapshot("e", now, trail=theirs[-8 * TRAIL_KEPT :]))
+    in_sight = now - known < TRAIL_KEPT
+    assert leads == (known <= now and known < forked and in_sight)
+
+
+def test_what_has_no_marks_is_judged_by_its_revision() -> None:
+    replica = Replica(Snapshot("e", 3))
+    assert replica.leads_to(Snapshot("e", 3))
+    assert replica.leads_to(Snapshot("e", 9))
+    assert not replica.leads_to(Snapshot("e", 2))
+    assert replica.apply(Change("e", 4, mark=marked(4), after=marked(3))) is Verdict.APPLIED
 
 
 def test_the_first_change_of_an_untouched_room_brings_the_epoch() -> None:

@@ -132,7 +132,7 @@ class OneStepAtATime:
     async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
         raise AssertionError("nothing is compared here")
 
-    async def mint(self, room: str, epoch: str, rev: int) -> None:
+    async def mint(self, room: str, epoch: str, rev: int, mark: str) -> None:
         raise AssertionError("nothing goes back here")
 
 

@@ -78,6 +78,12 @@ class World:
         await agree(watchers, PATIENCE)
         return watchers
 
+    async def stranger(self) -> RedisBackend:
+        """Somebody on the same Redis who follows nothing, and so knows nothing of any room."""
+        backend = RedisBackend(self.redis.url, "stranger", prefix=self.prefix)
+        self._ending.push_async_callback(backend.close)
+        return backend
+
     async def put(self, rows: int = 1_000, *, name: str = "name", node: int = 0) -> Any:
         """Upload a table; its `document` register."""
         return await self.ask(
