@@ -26,6 +26,7 @@ from server.accept.keys import Founder, KeysDoor
 from server.accept.limits import Limits
 from server.accept.metrics import MetricsDoor
 from server.accept.openapi import OpenApiDoor
+from server.accept.original import OriginalDoors
 from server.accept.presence import PresenceDoor
 from server.accept.problems import middleware
 from server.accept.prose import message_renderer
@@ -170,6 +171,7 @@ def _add_routes(
     appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)
     versions = VersionsDoor(backend)
     socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node, render)
+    original = OriginalDoors(hub, backend, reader, uploads, settings)
     presence = PresenceDoor(backend, rooms)
     chat = ChatDoor(backend, keeper, render, settings.trusted_proxies)
     health = HealthDoor(backend, hub)
@@ -181,6 +183,11 @@ def _add_routes(
             web.post("/rooms", site.make_room),
             web.post("/sample", site.sample),
             web.get("/ws/{uuid}", socket.handle, allow_head=False),
+            web.get("/parser/", original.start),
+            web.get("/parser/share/{uuid}", original.share),
+            web.get("/parser/ws", original.fresh_table, allow_head=False),
+            web.get("/parser/ws/{uuid}", original.table, allow_head=False),
+            web.get("/chatsocket", original.chat, allow_head=False),
             web.post("/api/rooms", api.create_room),
             web.get("/api/rooms/{uuid}", api.get_room),
             web.delete("/api/rooms/{uuid}", keys.delete_room),

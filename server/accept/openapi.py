@@ -54,6 +54,7 @@ _TAGS: Final = {
     "chat": "What people say.",
     "owner": "What only the holder of a room's key may do.",
     "people": "Pages for people, and the socket that they open.",
+    "original": "The doors of the original clients: docs/PROTOCOL.md, “The original doors”.",
     "node": "The node that answers.",
 }
 _PARAMETERS: Final[dict[str, tuple[dict[str, Any], str]]] = {

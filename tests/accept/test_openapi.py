@@ -160,6 +160,8 @@ GOOD: list[tuple[str, str, int, dict[str, Any]]] = [
     ("GET", "/", 200, {}),
     ("GET", "/t/{uuid}", 200, {}),
     ("GET", "/t/{uuid}", 302, {"parts": {"uuid": ROOM.upper()}}),
+    ("GET", "/parser/", 302, {}),
+    ("GET", "/parser/share/{uuid}", 302, {}),
     ("POST", "/rooms", 303, {}),
     ("POST", "/sample", 303, {}),
     ("GET", "/api/openapi.json", 200, {}),
@@ -183,8 +185,10 @@ async def test_every_good_answer_is_as_it_is_described(held: Held) -> None:
         for status, response in operation["responses"].items()
         if not response["description"].startswith("`")
     }
-    # The socket's answer is no body.
-    assert good - {(name, status) for name, status, _ in held.seen} == {("openSocket", 101)}
+    # The answer of a socket is no body.
+    sockets = {"openSocket", "openOriginalFreshTable", "openOriginalTable", "openOriginalChat"}
+    seen = {(name, status) for name, status, _ in held.seen}
+    assert good - seen == {(name, 101) for name in sockets}
 
 
 BAD: dict[str, Callable[[str, str], dict[str, Any]]] = {
@@ -250,6 +254,8 @@ async def test_the_socket_is_refused_as_described(held: Held) -> None:
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
     bad = {"parts": {"uuid": "nonsense"}, "headers": upgrade}
-    assert await held.ask("GET", "/ws/{uuid}", **bad) == (404, "not_found")
+    for path in ("/ws/{uuid}", "/parser/ws/{uuid}"):
+        assert await held.ask("GET", path, **bad) == (404, "not_found")
     foreign = {**upgrade, "Origin": "https://elsewhere.example"}
-    assert await held.ask("GET", "/ws/{uuid}", headers=foreign) == (403, "forbidden")
+    for path in ("/ws/{uuid}", "/parser/ws/{uuid}", "/parser/ws", "/chatsocket"):
+        assert await held.ask("GET", path, headers=foreign) == (403, "forbidden")
