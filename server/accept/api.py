@@ -111,6 +111,7 @@ class ApiDoor:
     async def put_document(self, request: web.Request) -> web.StreamResponse:
         """The body is the file; `curl -T` sends it as it is read."""
         room = room_of(request)
+        body = _Body(request)
         ingest = self._uploads.open(
             room,
             name=request.query.get("name", ""),
@@ -119,11 +120,12 @@ class ApiDoor:
             by=Person(id="", name=clean_name(request.query.get("by", PROGRAM))),
             # With a Content-Encoding, what is announced is not the size of the file.
             size=None if "Content-Encoding" in request.headers else request.content_length,
+            failed=body.fail,
             guard=keys_of(request, room).changing("send files"),
         )
         try:
             await ingest.begin()
-            await self._feed(request, ingest)
+            await body.feed(ingest)
             document = await ingest.finish()
         finally:
             # Cancelled or failed, the room gets its table back; after finish() this does nothing.
@@ -218,25 +220,25 @@ class ApiDoor:
             raise NoDocument("This room has no table yet. Upload one first.")
         return room_view.document
 
-    @staticmethod
-    async def _feed(request: web.Request, ingest: Ingest) -> None:
+
+class _Body:
+    """The body of a PUT on its way into an upload, which may end while nothing comes."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._waiting: asyncio.Timeout | None = None
+
+    def fail(self, error: TablecastError) -> None:
+        """The upload ended by itself: wait for no more bytes of it."""
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def feed(self, ingest: Ingest) -> None:
         loop = asyncio.get_running_loop()
         gathered = bytearray()
         fed_at = loop.time()
-        while True:
-            try:
-                async with asyncio.timeout(IDLE_LIMIT):
-                    data = await request.content.readany()
-            except web.RequestPayloadError as error:
-                raise BadMessage(f"The body of this request cannot be read: {error}.") from None
-            except TimeoutError:
-                raise UploadLost(
-                    f"No byte came for {IDLE_LIMIT:.0f} seconds, so the upload was given up."
-                ) from None
-            if not data:
-                break
+        while data := await self._read(ingest):
             gathered += data
-            ingest.alive()
             # The first block shows the table, so nothing waits for it; nor for long afterwards.
             enough = GATHER if ingest.stored else BLOCK_SIZE
             if len(gathered) >= enough or loop.time() - fed_at > GATHER_SECONDS:
@@ -245,6 +247,22 @@ class ApiDoor:
                 fed_at = loop.time()
         if gathered:
             await ingest.feed(bytes(gathered))
+
+    async def _read(self, ingest: Ingest) -> bytes:
+        """The next bytes, none at the end. Raises what ended the upload meanwhile."""
+        ingest.alive()
+        try:
+            async with asyncio.timeout(IDLE_LIMIT) as self._waiting:
+                return await self._request.content.readany()
+        except web.RequestPayloadError as error:
+            raise BadMessage(f"The body of this request cannot be read: {error}.") from None
+        except TimeoutError:
+            ingest.alive()
+            raise UploadLost(
+                f"No byte came for {IDLE_LIMIT:.0f} seconds, so the upload was given up."
+            ) from None
+        finally:
+            self._waiting = None
 
 
 def _number(request: web.Request, part: str, word: str) -> int:

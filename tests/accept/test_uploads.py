@@ -234,6 +234,23 @@ async def test_of_two_uploads_that_begin_in_the_same_moment_one_is_taken(any_nod
     assert codes == {"upload_in_progress"}
 
 
+async def test_a_silent_put_that_is_replaced_is_answered_at_once(any_node: Node) -> None:
+    path = f"/api/rooms/{ROOM}/document"
+    viewer = await any_node.join()
+    body = Slowly()
+    body.send(NEW[:CHUNK])
+    sending = asyncio.create_task(
+        any_node.refusal("PUT", path, 409, "upload_replaced", data=aiter(body))
+    )
+    await viewer.expect("page", first_row=1)
+    # Nothing more of the first file comes, and its connection stays open.
+    async with any_node.http.put(f"{path}?replace=true", data=OLD) as answer:
+        assert answer.status == 200
+        document = await answer.json()
+    assert "replaced" in (await sending)["detail"]
+    await viewer.sees(document["id"])
+
+
 async def test_uploads_into_different_rooms_do_not_meet(node: Node) -> None:
     one, two = await node.join(ROOM), await node.join(OTHER)
     await one.begin_upload("one.tsv", None)
