@@ -15,6 +15,7 @@ export class Progress {
   #cancel = need('[data-action="cancel"]', HTMLElement);
   /** How far an upload was known to be: one that goes on may begin a little earlier, the bar does not. */
   #most = { id: "", received: 0 };
+  #frame = 0;
 
   /** @param {Session} session */
   constructor(session) {
@@ -30,12 +31,21 @@ export class Progress {
       this.#show();
     });
     for (const event of /** @type {const} */ (["registers", "acknowledged", "uploaded", "phase"])) {
-      this.#session.on(event, () => this.#show());
+      this.#session.on(event, () => this.#showSoon());
     }
     this.#show();
   }
 
   // Internal
+
+  /** Acknowledgements come by the hundred a second; nobody sees more than one a frame. */
+  #showSoon() {
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#show();
+    });
+  }
 
   #show() {
     const mine = this.#session.uploader;
