@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from server.accept.wire import Wire, open_socket
+from server.accept.wire import Socket, Wire
 from server.live.frames import pong
 from server.live.hub import Hub
 from server.live.viewer import Viewer
@@ -124,12 +124,18 @@ async def serve(
     buffered whole, so it stays near the largest sensible one. Raises `Draining`, `Full`.
     """
     hub.admit()
-    ws = web.WebSocketResponse(autoping=False, max_msg_size=message_limit)
-    wire = await open_socket(request, ws)
+    ws = Socket(message_limit)
+    wire = await ws.open(request)
     transport = request.transport
     if wire is None or transport is None:
         return ws
     viewer = hub.join(room, ws, transport, wording)
+
+    def leaves() -> None:
+        viewer.ended = True
+        hub.leave(viewer)
+
+    ws.leaves = leaves
     connection = connect(viewer, ws)
     try:
         await connection.run(wire)

@@ -2,16 +2,20 @@
 
 `Wire` stands between a connection and aiohttp's reader and looks at the heads of frames only. What
 must end the connection it replaces by a frame that the library refuses; the rest goes on untouched,
-so a payload is never copied.
+so a payload is never copied. `Socket` sees to it that whoever is sent away gets to know why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import zlib
+from collections.abc import Callable
 from typing import Final, cast
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
+
+from server.live.frames import close
 
 # Control frames a second, and how many may come at once; who pings more often gets fewer answers.
 CONTROLS: Final = 10.0
@@ -22,6 +26,8 @@ FRAMES_AT_ONCE: Final = 4_096
 # Seconds from a message's first byte to its last. Who sends it in parts can be alive all that time
 # and have a whole message's memory for it.
 MESSAGE_TIME: Final = 120.0
+# Seconds that somebody who is sent away has to stop sending.
+LEAVE_TIME: Final = 1.5
 
 _CONTINUATION: Final = 0x0
 _CLOSE: Final = 0x8
@@ -43,6 +49,7 @@ class Wire(asyncio.Protocol):
         "_broken",
         "_budget",
         "_budget_at",
+        "_gone",
         "_held",
         "_inner",
         "_open",
@@ -61,8 +68,28 @@ class Wire(asyncio.Protocol):
         self._budget = CONTROLS_AT_ONCE
         self._budget_at = 0.0
         self._broken = False
+        self._gone: asyncio.Future[None] | None = None
+
+    async def linger(self, transport: asyncio.Transport, farewell: bytes) -> None:
+        """Say `farewell` and hear nothing more; returns when the peer has gone, or has to.
+
+        Were the connection just closed while bytes of it arrive, the kernel would take back what
+        was said.
+        """
+        self._broken = True
+        self._gone = asyncio.get_running_loop().create_future()
+        transport.write(farewell)
+        transport.write_eof()
+        transport.resume_reading()
+        try:
+            async with asyncio.timeout(LEAVE_TIME):
+                await self._gone
+        except TimeoutError:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
         self._inner.connection_lost(exc)
 
     def eof_received(self) -> bool | None:
@@ -191,22 +218,48 @@ def _is_close(frame: bytes) -> bool:
     return code in _CODES or 3000 <= code <= 4999
 
 
-async def open_socket(request: web.Request, ws: web.WebSocketResponse) -> Wire | None:
-    """`ws.prepare(request)` with a `Wire` in front of it; None when the connection is gone.
+class Socket(web.WebSocketResponse):
+    """aiohttp's, which tells its peer the right code when it ends for what the peer has sent."""
 
-    Raises aiohttp's HTTPBadRequest for a handshake that is none.
-    """
-    transport = request.transport
-    if transport is None or not ws.can_prepare(request):
-        await ws.prepare(request)  # says what is wrong with it
-        return None
-    # The library's own protocol is one for reading, whatever its base class says.
-    protocol = cast(asyncio.Protocol, request.protocol)
-    wire = Wire(protocol)
-    # What came right behind the handshake waits there for the reader.
-    early, request.protocol._message_tail = request.protocol._message_tail, b""
-    transport.set_protocol(wire)
-    if early:
-        wire.data_received(early)
-    await ws.prepare(request)
-    return None if request.transport is None else wire
+    def __init__(self, message_limit: int) -> None:
+        """`message_limit`: bytes of a message, inflated, beyond which it ends (1009)."""
+        super().__init__(autoping=False, max_msg_size=message_limit)
+        # Called before the last frame; nobody may write to the transport from then on.
+        self.leaves: Callable[[], None] = lambda: None
+        self._wire: Wire | None = None
+
+    async def open(self, request: web.Request) -> Wire | None:
+        """Answer the handshake, with a `Wire` in front; None when the connection is gone.
+
+        Raises aiohttp's HTTPBadRequest for a handshake that is none.
+        """
+        transport = request.transport
+        if transport is None or not self.can_prepare(request):
+            await self.prepare(request)  # says what is wrong with it
+            return None
+        # The library's own protocol is one for reading, whatever its base class says.
+        wire = Wire(cast(asyncio.Protocol, request.protocol))
+        # What came right behind the handshake waits there for the reader.
+        early, request.protocol._message_tail = request.protocol._message_tail, b""
+        transport.set_protocol(wire)
+        if early:
+            wire.data_received(early)
+        await self.prepare(request)
+        if request.transport is None:
+            return None
+        self._wire = wire
+        return wire
+
+    async def close(
+        self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True
+    ) -> bool:
+        # What cannot be inflated has no code of its own in the library.
+        if code == WSCloseCode.OK and isinstance(self.exception(), zlib.error):
+            code = WSCloseCode.INVALID_TEXT
+        wire, request = self._wire, self._req
+        transport = request.transport if request is not None else None
+        is_fault = code not in (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
+        if is_fault and wire and transport and not self.closed and not transport.is_closing():
+            self.leaves()
+            await wire.linger(transport, close(code))
+        return await super().close(code=code, message=message, drain=drain)
