@@ -17,6 +17,7 @@ from aiohttp import web
 import web as browser
 from server.accept.api import ApiDoor
 from server.accept.append import AppendDoor
+from server.accept.asyncapi import AsyncApiDoor
 from server.accept.chat import ChatDoor
 from server.accept.correct import Corrector
 from server.accept.gate import Gate
@@ -213,6 +214,7 @@ def _add_routes(
             web.post("/api/rooms/{uuid}/chat", chat.post),
             web.get("/api/rooms/{uuid}/presence", presence.get),
             web.get("/api/openapi.json", OpenApiDoor().handle),
+            web.get("/api/asyncapi.json", AsyncApiDoor().handle),
             web.get("/healthz", health.alive),
             web.get("/readyz", health.ready),
         ]

@@ -81,9 +81,10 @@ def openapi() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Tablecast",
-            "version": _version(),
+            "version": version(),
             "summary": "Puts a table in front of a group.",
-            "description": "docs/PROTOCOL.md says what all of this means, and has the WebSocket.",
+            "description": "docs/PROTOCOL.md says what all of this means; /api/asyncapi.json has "
+            "the WebSocket.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
@@ -108,7 +109,8 @@ def _encoded() -> bytes:
     return encode(openapi())
 
 
-def _version() -> str:
+def version() -> str:
+    """Of the program, as both documents tell it."""
     try:
         return metadata.version("tablecast")
     except metadata.PackageNotFoundError:  # run from a source tree that was never installed

@@ -416,7 +416,7 @@ OPERATIONS: Final = (
         "/ws/{uuid}",
         "openSocket",
         "people",
-        "The room's WebSocket, which docs/PROTOCOL.md describes",
+        "The room's WebSocket, which docs/PROTOCOL.md and /api/asyncapi.json describe",
         [Answer(101, "Messages follow.")],
         (NotFound, Forbidden, Full, Draining),
         keyed=True,
@@ -473,6 +473,14 @@ OPERATIONS: Final = (
         "getOpenApi",
         "node",
         "This document",
+        [Answer(200, "The document.", as_json({"type": "object"}))],
+    ),
+    Operation(
+        "get",
+        "/api/asyncapi.json",
+        "getAsyncApi",
+        "node",
+        "The room's WebSocket as an AsyncAPI document",
         [Answer(200, "The document.", as_json({"type": "object"}))],
     ),
     Operation(

@@ -165,6 +165,7 @@ GOOD: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", "/rooms", 303, {}),
     ("POST", "/sample", 303, {}),
     ("GET", "/api/openapi.json", 200, {}),
+    ("GET", "/api/asyncapi.json", 200, {}),
     ("GET", "/healthz", 200, {}),
     ("GET", "/readyz", 200, {}),
     ("GET", "/metrics", 200, {}),
