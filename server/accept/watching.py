@@ -63,7 +63,8 @@ def watching(counts: Counts, *, write_down: bool) -> Middleware:
             status = redirect.status
             raise
         except asyncio.CancelledError:
-            status = CLIENT_GONE
+            # A socket's request ends so whenever its viewer leaves.
+            status = int(HTTPStatus.SWITCHING_PROTOCOLS) if is_socket else CLIENT_GONE
             raise
         finally:
             seconds = time.perf_counter() - began
