@@ -23,6 +23,8 @@ from typing import Self
 from tests.faults.resp import Splitter, pushed
 
 PIECE = 64 * 1024  # bytes passed on at a time
+# What a kernel may hold back here. Left alone it would take megabytes, which would pass for sent.
+BUFFER = 64 * 1024
 # A slow link passes this share of a second's bytes at a time, so that it is slow and not jerky.
 BEAT = 0.05
 # What a published message must contain to be a change, and not who is here or where they point.
@@ -220,9 +222,16 @@ class _Pipe:
         self._server: asyncio.StreamWriter | None = None
 
     async def run(self, reader: asyncio.StreamReader) -> None:
-        answers, self._server = await asyncio.open_connection(
-            "127.0.0.1", self._proxy.target, limit=PIECE
-        )
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        sock.setblocking(False)
+        try:
+            target = ("127.0.0.1", self._proxy.target)
+            await asyncio.get_running_loop().sock_connect(sock, target)
+        except BaseException:
+            sock.close()
+            raise
+        answers, self._server = await asyncio.open_connection(sock=sock, limit=PIECE)
         both = [
             asyncio.create_task(self._to_server(reader, self._server)),
             asyncio.create_task(self._to_client(answers)),

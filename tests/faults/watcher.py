@@ -96,6 +96,10 @@ class Watcher(RoomClient):
     async def turned_to(self, page_no: int, patience: float) -> None:
         await self.waits(lambda w: w.page_no == page_no, patience)
 
+    async def lost(self, times: int, patience: float) -> None:
+        """Wait until its connection was lost so often."""
+        await self.waits(lambda w: w.losses >= times, patience)
+
     # Internal
 
     async def _follow(self) -> None:
