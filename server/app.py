@@ -52,6 +52,7 @@ BACKEND: Final = web.AppKey("backend", Backend)
 GATE: Final = web.AppKey("gate", Gate)
 HUB: Final = web.AppKey("hub", Hub)
 UPLOADS: Final = web.AppKey("uploads", Uploads)
+RECOUNTS: Final = web.AppKey("recounts", Recounts)
 SETTINGS: Final = web.AppKey("settings", Settings)
 
 WEB_ROOT: Final = Path(browser.__file__).parent
@@ -124,13 +125,15 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
 class Told:
     """Those whom the fan-out tells of changes."""
 
-    def __init__(self, hub: Hub, uploads: Uploads) -> None:
+    def __init__(self, hub: Hub, uploads: Uploads, recounts: Recounts) -> None:
         self._hub = hub
         self._uploads = uploads
+        self._recounts = recounts
 
     def changed(self, room: str, event: Event) -> None:
         self._hub.changed(room, event)
         self._uploads.changed(room, event)
+        self._recounts.changed(room, event)
 
     def degraded(self, degraded: bool) -> None:
         self._hub.degraded(degraded)
@@ -138,7 +141,7 @@ class Told:
 
 async def _run_parts(app: web.Application) -> AsyncIterator[None]:
     backend, hub = app[BACKEND], app[HUB]
-    await backend.start(Told(hub, app[UPLOADS]))
+    await backend.start(Told(hub, app[UPLOADS], app[RECOUNTS]))
     hub.start()
     try:
         yield
@@ -164,7 +167,7 @@ def _add_routes(
     keys = KeysDoor(backend, settings)
     founder = Founder(backend, settings)
     site = SiteDoor(founder, rooms, reader, uploads, settings, node, WEB_ROOT, render)
-    recounts = Recounts(backend, record_limit=settings.record_limit)
+    recounts = app[RECOUNTS] = Recounts(backend, record_limit=settings.record_limit)
     app.on_shutdown.append(lambda _: recounts.close())
     corrector = Corrector(backend, reader, uploads, recounts)
     api = ApiDoor(backend, rooms, reader, uploads, corrector, founder, settings)

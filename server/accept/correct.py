@@ -77,6 +77,7 @@ class Corrector:
             revised = await self._read_so(room, document, dialect, chosen)
             change = changes.revise(snapshot, to_builtins(revised))
             change["expect"] |= leave.expect
+            self._recounts.claim(change)
             page = convert(snapshot.registers["page"], Page)
             if page.offset >= max(1, revised.rows):
                 offset = (max(0, revised.rows - 1) // page.size) * page.size

@@ -2,8 +2,11 @@
 
 The correction itself does not wait for it. Until the counts are there the report has the note
 `not_counted`; they come as one more change of the document, and only into the very document that is
-shown, read as it was counted. Whatever is in the way (a newer correction, another table, a node
-that ends) ends the counting, and the note stays.
+shown, read as it was counted. A newer correction or another table ends the counting.
+
+Which node counts says the plain field `recount`: the document's id, how often it was begun, and
+until when (ms since 1970) that node is to be believed in. Every node that has viewers in the room
+waits for that moment, and one of them begins again: a node that ends leaves no note for ever.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import Final
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
 
 from msgspec import convert, to_builtins
 from msgspec.structs import replace
@@ -22,7 +26,7 @@ from server.document.pages import Index
 from server.document.recount import NOT_COUNTED, Recount
 from server.errors import Conflict, Missing, TablecastError
 from server.fanout import changes
-from server.fanout.backend import Backend
+from server.fanout.backend import Backend, Change, Event, Snapshot
 from server.fanout.tasks import end
 from server.logs import about
 
@@ -34,6 +38,11 @@ BATCH: Final = 16
 LOOKS: Final = 50
 # Documents that are counted at once on a node; others wait for their turn.
 AT_ONCE: Final = 2
+# A node that counts is believed in for so many seconds, and for those that the bytes may take.
+CLAIM: Final = 60.0
+BYTES_A_SECOND: Final = 4_000_000
+# A count that was begun so often is not to be had: the storage has lost something, perhaps.
+TRIES: Final = 3
 
 
 class Recounts:
@@ -43,7 +52,23 @@ class Recounts:
         self._backend = backend
         self._record_limit = record_limit
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._closed = False
+
+    # API
+
+    @property
+    def waiting(self) -> int:
+        """Rooms whose counts this node waits for, its own included."""
+        return len(self._watches)
+
+    def claim(self, change: changes.Arguments) -> None:
+        """Let `change`, which shows a document whose counts are missing, say that they come from
+        here: call `begin` once it is made."""
+        document = change["set"]["document"]
+        if _is_uncounted(document):
+            change["fields"]["recount"] = self._claim(document, 1)
 
     def begin(self, room: str, document: Document) -> None:
         """Count `document` again if its report says so. Returns at once."""
@@ -51,18 +76,73 @@ class Recounts:
             return
         if (running := self._tasks.get(room)) is not None:
             running.cancel()
-        task = asyncio.create_task(self._run(room, document), name=f"recount {document.id}")
-        self._tasks[room] = task
-        task.add_done_callback(lambda done: self._forget(room, done))
+        self._start(self._tasks, room, self._run(room, document), f"recount {document.id}")
+
+    def changed(self, room: str, event: Event) -> None:
+        """What the fan-out tells of a room: one that waits for counts is looked after."""
+        if isinstance(event, Snapshot):
+            document = event.registers.get("document")
+        elif isinstance(event, Change) and "document" in event.set:
+            document = event.set["document"]
+        else:
+            return
+        if not _is_uncounted(document):
+            if (watch := self._watches.get(room)) is not None:
+                watch.cancel()
+        elif room not in self._watches and not self._closed:
+            self._start(self._watches, room, self._watch(room), f"waits for counts of {room[:8]}")
 
     async def close(self) -> None:
-        await end(list(self._tasks.values()))
+        self._closed = True
+        await end([*self._watches.values(), *self._tasks.values()])
 
     # Internal
 
-    def _forget(self, room: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(room) is task:
-            del self._tasks[room]
+    @staticmethod
+    def _start(
+        tasks: dict[str, asyncio.Task[None]], room: str, job: Coroutine[Any, Any, None], name: str
+    ) -> None:
+        def forget(done: asyncio.Task[None]) -> None:
+            if tasks.get(room) is done:
+                del tasks[room]
+
+        tasks[room] = asyncio.create_task(job, name=name)
+        tasks[room].add_done_callback(forget)
+
+    def _claim(self, document: Mapping[str, Any], tries: int) -> str:
+        seconds = CLAIM + document["stored"] / BYTES_A_SECOND
+        return f"{document['id']} {tries} {self._backend.now_ms() + int(seconds * 1000)}"
+
+    async def _watch(self, room: str) -> None:
+        """Begin to count where whoever did has ended."""
+        try:
+            while True:
+                snapshot = await self._backend.snapshot(room)
+                document = snapshot.registers.get("document")
+                if document is None or not _is_uncounted(document):
+                    return
+                claim = snapshot.fields.get("recount", "")
+                id, tries, until = (*claim.split(), "", "0", "0")[:3]
+                begun = int(tries) if id == document["id"] else 0
+                if begun and (left := int(until) - self._backend.now_ms()) >= 0:
+                    # Nodes that wait for the same moment need not all run into it.
+                    await asyncio.sleep(left / 1000 + random.uniform(0, CLAIM / 20))
+                    continue
+                counts = begun > 0 and room in self._tasks
+                if begun >= TRIES and not counts:
+                    return
+                renewed = self._claim(document, begun if counts else begun + 1)
+                try:
+                    await self._backend.append(room, **changes.claim_recount(snapshot, renewed))
+                except Conflict:
+                    continue  # another node was first, or the table has changed
+                if not counts:
+                    self.begin(room, convert(document, Document))
+        except TablecastError as error:
+            # An upload runs, or the storage cannot be reached: the next snapshot asks again.
+            log.info("counts are not waited for", extra=about(room, code=error.code))
+        except Exception:
+            log.exception("waiting for counts failed", extra=about(room))
 
     async def _run(self, room: str, document: Document) -> None:
         try:
@@ -118,6 +198,11 @@ class Recounts:
         return [
             (data, index.is_literal(number)) for number, data in zip(numbers, stored, strict=True)
         ]
+
+
+def _is_uncounted(document: Mapping[str, Any] | None) -> bool:
+    report = document["report"] if document is not None else None
+    return report is not None and NOT_COUNTED in report["notes"]
 
 
 def _cells(dialect: Dialect) -> Dialect:

@@ -13,6 +13,7 @@ node does late (progress, completion, giving up) can never touch a newer upload'
             upload_token    SHA-256 of what takes the upload up again, where it can be
             upload_until    ms since 1970; until then it waits for its sender when the lease ends
             upload_plain    "1" where the stored bytes are the file's own, as far as they go
+            recount         who counts the shown document again (`accept/recount.py`)
             upload_replaced the upload that another one replaced: its id, and its token's hash
 
 A room keeps its last complete documents, its *versions*, in register `versions`, the newest first.
@@ -283,6 +284,18 @@ def revise(snapshot: Snapshot, document: Register) -> Arguments:
         set={"document": document},
         fields={"document_stamp": secrets.token_hex(8)},
         expect=_unchanged(snapshot),
+    )
+
+
+def claim_recount(snapshot: Snapshot, claim: str) -> Arguments:
+    """Plain field `recount` becomes `claim`, of one of those who want to count what is shown.
+
+    Holds only for the first of them. Raises `UploadInProgress`.
+    """
+    _refuse_during_upload(snapshot)
+    before = snapshot.fields.get("recount", "")
+    return Arguments(
+        set={}, fields={"recount": claim}, expect={**_unchanged(snapshot), "recount": before}
     )
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from server.accept import recount as accept_recount
+from server.app import RECOUNTS
+from server.errors import Missing
+from server.fanout.memory import MemoryStore
 from tests.accept.client import ROOM, Node, Wrapped, memory
 from tests.accept.conftest import StartNode
 from tests.room_client import PATIENCE, RoomClient
@@ -33,12 +39,16 @@ def is_counted(viewer: RoomClient) -> bool:
     return "not_counted" not in report(viewer)["notes"]
 
 
+def by_semicolons(viewer: RoomClient) -> bool:
+    return bool(viewer.registers["document"]["dialect"]["delimiter"] == ";")
+
+
 class Held:
     """A backend on which a recount's change waits until a test lets it go."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: MemoryStore | None = None) -> None:
         self.reached, self.go = asyncio.Event(), asyncio.Event()
-        inner = memory()
+        inner = memory(store)
 
         async def append(*given: Any, **change: Any) -> Any:
             task = asyncio.current_task()
@@ -59,7 +69,7 @@ async def test_ragged_rows_are_counted_again_by_the_new_delimiter(any_node: Node
     assert (document["dialect"]["delimiter"], document["report"]["ragged"]) == (",", 0)
     viewer = await any_node.join()
     await correct(any_node, delimiter=";")
-    await viewer.settles(lambda v: v.registers["document"]["dialect"]["delimiter"] == ";")
+    await viewer.settles(by_semicolons)
     await viewer.settles(is_counted)
     assert report(viewer)["ragged"] == 10_000
     assert report(viewer)["ragged_records"] == list(range(3, 31, 3))
@@ -145,3 +155,80 @@ async def test_a_node_that_ends_does_not_wait_for_a_count(start_node: StartNode)
         await held.counted()
         async with asyncio.timeout(PATIENCE):
             await node.http.close()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that counts is believed in for a moment only."""
+    monkeypatch.setattr(accept_recount, "CLAIM", 0.2)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("who", ["watches", "comes later"])
+async def test_another_node_counts_where_the_one_that_did_has_ended(
+    start_node: StartNode, who: str
+) -> None:
+    store = MemoryStore()
+    held = Held(store)
+    other = await start_node(memory(store))
+    async with Node(held.backend, {}) as node:
+        await node.put(PRICES)
+        viewers = [await other.join() for _ in range(2 * (who == "watches"))]
+        await correct(node, delimiter=";")
+        await held.counted()
+    viewers += [await other.join()]
+    for viewer in viewers:
+        await viewer.settles(lambda v: by_semicolons(v) and is_counted(v))
+        assert report(viewer)["ragged"] == 10_000
+
+
+@pytest.mark.usefixtures("soon")
+async def test_of_many_nodes_one_counts(start_node: StartNode) -> None:
+    store = MemoryStore()
+    held = Held(store)
+    claimed: list[str] = []
+
+    def counting(name: str) -> Wrapped:
+        inner = memory(store)
+
+        async def append(*given: Any, **change: Any) -> Any:
+            told = await inner.append(*given, **change)
+            if "recount" in change.get("fields", {}):
+                claimed.append(name)
+            return told
+
+        return Wrapped(inner, append=append)
+
+    others = [await start_node(counting(name)) for name in ("b", "c", "d")]
+    async with Node(held.backend, {}) as node:
+        await node.put(PRICES)
+        viewers = [await other.join() for other in others]
+        await correct(node, delimiter=";")
+        await held.counted()
+    for viewer in viewers:
+        await viewer.settles(lambda v: by_semicolons(v) and is_counted(v))
+    assert len(claimed) == 1
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_cannot_be_counted_is_not_tried_for_ever(start_node: StartNode) -> None:
+    tried = []
+    inner = memory()
+
+    async def get_blocks(*given: Any) -> Any:
+        task = asyncio.current_task()
+        if task is not None and task.get_name().startswith("recount"):
+            tried.append(task)
+            raise Missing("A part of this table is gone.")
+        return await inner.get_blocks(*given)
+
+    node = await start_node(Wrapped(inner, get_blocks=get_blocks))
+    await node.put(PRICES)
+    viewer = await node.join()
+    await correct(node, delimiter=";")
+    async with asyncio.timeout(PATIENCE):
+        while len(tried) < accept_recount.TRIES or node.app[RECOUNTS].waiting:
+            await asyncio.sleep(0.02)
+    await viewer.settles(by_semicolons)
+    assert len(tried) == accept_recount.TRIES
+    assert not is_counted(viewer)
