@@ -389,6 +389,7 @@ class Session(Connection):
     async def _refuse(
         self, error: TablecastError, about: str | None, id: str | UnsetType = UNSET
     ) -> None:
-        self.errors += isinstance(error, BadMessage | TooLarge | NoUpload | RateLimited)
+        is_careless = isinstance(error, BadMessage | TooLarge | NoUpload | RateLimited)
+        self.errors = self.errors + 1 if is_careless else 0
         self._door.hub.counts.errors[error.code, "socket"] += 1
         await self._tell(error_message(error, about, id))

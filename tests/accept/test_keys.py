@@ -208,7 +208,13 @@ async def test_a_deleted_room_leaves_nothing_but_that_it_was_deleted() -> None:
         ((left, life),) = (await _lives(raw)).items()
         assert left.decode().endswith(f"{{{room.uuid}}}")
         assert life > 0
-        assert set(await raw.hgetall(left)) == {b"epoch", b"rev", b"r:deleted", b"f:deleted"}
+        assert set(await raw.hgetall(left)) == {
+            b"epoch",
+            b"rev",
+            b"trail",
+            b"r:deleted",
+            b"f:deleted",
+        }
         assert (await room.ask("GET", "/document")).code == "no_document"
         assert (await room.ask("GET", "/chat")).told["messages"] == []  # type: ignore[index]
         assert (await room.ask("DELETE")).code == "room_deleted"
