@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from bench import big, crowds, cutter, fanout, ingest, latency, pages, results
+from bench import big, crowds, cutter, fanout, ingest, latency, nchan, pages, results
 from bench.processes import allow_many_files
 from bench.report import Figure, Report
 from bench.scale import FULL, QUICK, Scale
@@ -24,8 +24,11 @@ SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "nodes": crowds.measure_nodes,
     "stalled": crowds.measure_stalled,
 }
-# Takes a browser and some gigabytes of disk and memory, so it is measured only where it is named.
-ON_DEMAND: dict[str, Callable[[Scale], Iterator[Figure]]] = {"big": big.measure}
+# What needs more than a test machine has: a browser and some gigabytes, or a module of Nginx.
+ON_DEMAND: dict[str, Callable[[Scale], Iterator[Figure]]] = {
+    "big": big.measure,
+    "nchan": nchan.measure,
+}
 
 
 def main() -> None:

@@ -56,13 +56,13 @@ class Peers:
 def measure_crowd(scale: Scale) -> Iterator[Figure]:
     """10,000 viewers of one room on one node: what they cost idle, and a page turn to all."""
     room = str(uuid.uuid4())
-    with _peers() as peers:
+    with peers() as both:
         note(f"crowd: {scale.crowd:,} viewers")
         order = {"viewers": scale.crowd, "turns": scale.crowd_turns, "seconds": scale.idle}
-        with peers.naive() as server:
-            naive = _play("stay", server, [room], **order)
-        with peers.ours(room) as server:
-            ours = _play("stay", server, [room], **order)
+        with both.naive() as server:
+            naive = play("stay", server, [room], **order)
+        with both.ours(room) as server:
+            ours = play("stay", server, [room], **order)
     crowd = f"{scale.crowd:,} viewers"
     yield below(
         f"{crowd}, idle: memory of the node for each",
@@ -84,12 +84,12 @@ def measure_rooms(scale: Scale) -> Iterator[Figure]:
     """200 rooms on one node whose pages are all turned at the same moment."""
     rooms = [str(uuid.uuid4()) for _ in range(scale.rooms)]
     viewers = scale.rooms * scale.room_viewers
-    with _peers(pages=20) as peers:
+    with peers(pages=20) as both:
         note(f"rooms: {scale.rooms} of {scale.room_viewers} viewers")
-        with peers.naive() as server:
-            naive = _play("stay", server, rooms, viewers=viewers, turns=scale.crowd_turns)
-        with peers.ours(*rooms) as server:
-            ours = _play("stay", server, rooms, viewers=viewers, turns=scale.crowd_turns)
+        with both.naive() as server:
+            naive = play("stay", server, rooms, viewers=viewers, turns=scale.crowd_turns)
+        with both.ours(*rooms) as server:
+            ours = play("stay", server, rooms, viewers=viewers, turns=scale.crowd_turns)
     what = f"{scale.rooms} rooms of {scale.room_viewers} viewers at once"
     yield from _turned(what, ours, naive, limit=None)
 
@@ -97,14 +97,14 @@ def measure_rooms(scale: Scale) -> Iterator[Figure]:
 def measure_storm(scale: Scale) -> Iterator[Figure]:
     """2,000 viewers who come to one room at the same moment."""
     found: dict[str, list[float]] = {"ours": [], "naive": []}
-    with _peers() as peers:
+    with peers() as both:
         for number in range(scale.rounds):
             note(f"storm: {scale.storm:,} viewers, round {number + 1} of {scale.rounds}")
             room = str(uuid.uuid4())
-            with peers.naive() as server:
-                found["naive"] += _play("storm", server, [room], viewers=scale.storm).last
-            with peers.ours(room) as server:
-                found["ours"] += _play("storm", server, [room], viewers=scale.storm).last
+            with both.naive() as server:
+                found["naive"] += play("storm", server, [room], viewers=scale.storm).last
+            with both.ours(room) as server:
+                found["ours"] += play("storm", server, [room], viewers=scale.storm).last
     yield at_most(
         f"{scale.storm:,} viewers come at once: last first page",
         1e3 * median(found["ours"]),
@@ -118,16 +118,16 @@ def measure_nginx(scale: Scale) -> Iterator[Figure]:
     room = str(uuid.uuid4())
     crowd = f"behind Nginx: {scale.nginx_crowd:,} viewers"
     costs: dict[str, tuple[Cost, Cost]] = {}
-    with _peers() as peers:
+    with peers() as both:
         for side in ("naive", "ours"):
             note(f"nginx: {scale.nginx_crowd:,} viewers, {side}")
             with (
-                peers.naive() if side == "naive" else peers.ours(room) as server,
+                both.naive() if side == "naive" else both.ours(room) as server,
                 _nginx(server) as proxy,
             ):
                 order = {"viewers": scale.nginx_crowd, "turns": scale.crowd_turns}
-                stay = _play("stay", proxy, [room], **order)
-                costs[side] = stay, _play("storm", proxy, [room], viewers=scale.storm)
+                stay = play("stay", proxy, [room], **order)
+                costs[side] = stay, play("storm", proxy, [room], viewers=scale.storm)
     (ours, ours_storm), (naive, naive_storm) = costs["ours"], costs["naive"]
     yield from _turned(crowd, ours, naive)
     yield at_most(
@@ -141,14 +141,14 @@ def measure_nginx(scale: Scale) -> Iterator[Figure]:
 def measure_nodes(scale: Scale) -> Iterator[Figure]:
     """1,000 viewers of one room, half of them on each of two nodes."""
     room = str(uuid.uuid4())
-    order = {"viewers": scale.viewers, "turns": scale.turns}
-    with _peers() as peers:
+    with peers() as both:
         note(f"nodes: {scale.viewers:,} viewers on two")
-        with peers.naive() as server:
-            naive = _play("stay", server, [room], **order)
-        with peers.ours(room) as one, peers.ours() as other:
+        with both.naive() as server:
+            naive = play("stay", server, [room], viewers=scale.viewers, turns=scale.turns)
+        with both.ours(room) as one, both.ours() as other:
             doors = [(one.port, f"/ws/{room}"), (other.port, f"/ws/{room}")]
-            ours = _send("stay", Order(doors=doors, pid=one.pid, **order))
+            order = Order(doors=doors, pid=one.pid, viewers=scale.viewers, turns=scale.turns)
+            ours = send("stay", order)
     yield below(
         f"two nodes (naive: one): last of {scale.viewers:,} viewers",
         1e3 * median(ours.last),
@@ -161,10 +161,10 @@ def measure_nodes(scale: Scale) -> Iterator[Figure]:
 def measure_stalled(scale: Scale) -> Iterator[Figure]:
     """What viewers who do not read cost the others in their room."""
     here, there = str(uuid.uuid4()), str(uuid.uuid4())
-    with _peers() as peers:
+    with peers() as both:
         note(f"stalled: {scale.stalled:,} beside {scale.viewers:,} others")
-        with peers.ours(here) as one, peers.ours(there) as other:
-            cost = _send(
+        with both.ours(here) as one, both.ours(there) as other:
+            cost = send(
                 "beside",
                 Order(
                     doors=[(one.port, f"/ws/{here}"), (other.port, f"/ws/{there}")],
@@ -196,7 +196,8 @@ def _turned(crowd: str, ours: Cost, naive: Cost, limit: float | None = 1 / 8) ->
 
 
 @contextmanager
-def _peers(pages: int = PAGES) -> Iterator[Peers]:
+def peers(pages: int = PAGES) -> Iterator[Peers]:
+    """Both sides, with a table of so many pages."""
     document = b"".join(table(pages * PAGE_BYTES))
     with TemporaryDirectory(prefix="tablecast-bench-") as directory, redis() as storage:
         file = Path(directory, "table.tsv")
@@ -216,11 +217,13 @@ def _nginx(server: Server) -> Iterator[Server]:
             nginx.kill()
 
 
-def _play(scene: str, server: Server, rooms: list[str], **order: float) -> Cost:
+def play(scene: str, server: Server, rooms: list[str], **order: float) -> Cost:
+    """What a scene of bench/load.py costs in these rooms of a server."""
     doors = [(server.port, f"/ws/{room}") for room in rooms]
-    return _send(scene, msgspec.convert({"doors": doors, "pid": server.pid, **order}, Order))
+    return send(scene, msgspec.convert({"doors": doors, "pid": server.pid, **order}, Order))
 
 
-def _send(scene: str, order: Order) -> Cost:
+def send(scene: str, order: Order) -> Cost:
+    """What a scene of bench/load.py costs."""
     text = msgspec.json.encode(order).decode()
     return msgspec.json.decode(run(["-m", "bench.load", scene, text], within=WITHIN), type=Cost)

@@ -13,13 +13,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bench.processes import allow_many_files, cpu_seconds, resident
 from bench.viewers import PACE, WARM_UP, Crowd
-from bench.wire import dial, handshake
+from bench.wire import TEXT, dial, frame_head, handshake, turn_frame
 
 # Turns in one of the runs that alternate; the median of them is one figure.
 TURNS_A_RUN: Final = 5
@@ -30,7 +31,8 @@ PATIENCE: Final = 30.0
 class Order(msgspec.Struct):
     """`doors`: (port, path) of each room; `pid`: the process whose cost is told.
 
-    `seconds`: how long nobody does anything, or may take until the `stalled` are.
+    `seconds`: how long nobody does anything, or may take until the `stalled` are. `pages`: a file
+    with a page in each line, for a server that has none itself and passes on what it is sent.
     """
 
     doors: list[tuple[int, str]]
@@ -40,6 +42,7 @@ class Order(msgspec.Struct):
     seconds: float = 0
     stalled: int = 0
     runs: int = 0
+    pages: str = ""
 
 
 class Cost(msgspec.Struct):
@@ -58,7 +61,7 @@ class Cost(msgspec.Struct):
 
 def stay(order: Order) -> Cost:
     """Many come one after another, do nothing for a while, and then see pages turned."""
-    crowd = Crowd(*order.doors)
+    crowd = Crowd(*order.doors, turn=_sent(order.pages) if order.pages else turn_frame)
     page = _warm_up(crowd, len(order.doors))
     before = resident(order.pid)
     first = len(order.doors)
@@ -111,6 +114,17 @@ def beside(order: Order) -> Cost:
 
 
 SCENES: dict[str, Callable[[Order], Cost]] = {"stay": stay, "storm": storm, "beside": beside}
+
+
+def _sent(file: str) -> Callable[[int], bytes]:
+    """Pages that whoever turns sends itself."""
+    lines = Path(file).read_bytes().splitlines()
+
+    def frame(page_no: int) -> bytes:
+        line = lines[page_no - 1]
+        return frame_head(TEXT, len(line)) + line
+
+    return frame
 
 
 def _warm_up(crowd: Crowd, viewers: int) -> int:

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 from bench.processes import allow_many_files, cpu_seconds, resident
 from bench.wire import (
@@ -38,9 +39,13 @@ _view = memoryview(_buffer)
 class Crowd:
     """Viewers of one room on one node, or of several, read by one epoll loop."""
 
-    def __init__(self, *doors: tuple[int, str]) -> None:
-        """`doors`: (port, path) of a room each, which viewers take in turns."""
+    def __init__(self, *doors: tuple[int, str], turn: Callable[[int], bytes] = turn_frame) -> None:
+        """`doors`: (port, path) of a room each, which viewers take in turns.
+
+        `turn`: what the first viewer of a room sends so that all of them get a page.
+        """
         self._doors = doors
+        self._turn = turn
         self._epoll = select.epoll()
         self._members: dict[int, Member] = {}
         self._turners: list[Member] = []
@@ -99,7 +104,7 @@ class Crowd:
         waiting = len(self._members)
         started = time.perf_counter()
         for turner in self._turners:
-            turner.sock.sendall(turn_frame(page_no))
+            turner.sock.sendall(self._turn(page_no))
         while waiting:
             got = self._read(TURN_WITHIN)
             if got is None:
