@@ -1,4 +1,7 @@
-"""One real node a module, and two viewers of it who must never notice what the others do."""
+"""One real node a module, and two viewers of it who must never notice what the others do.
+
+A module that uses them runs in one event loop: `pytest.mark.asyncio(loop_scope="module")`.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +56,6 @@ class Others:
             await self.one.say("page", page_no=page_no)
             for client in (self.one, self.two):
                 await client.shows(page_no)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a node share its module's event loop."""
-    for item in items:
-        if "node" in getattr(item, "fixturenames", ()) and "browser" not in item.fixturenames:
-            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,11 @@ from tests.security.raw import (
     frame,
 )
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.timeout(60),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 KiB = 1024
 # Twice the largest chunk, 256 KiB: beyond it nothing is answered any more.
