@@ -46,7 +46,7 @@ PAYLOADS = [
 ]
 NAME = "</script><svg onload=hit=16>{{7*7}}"
 FILE = "<!--<script>\"'><img src=x onerror=window.hit=17>{{7*7}}.tsv"
-# What no page of ours has: attributes that run or lead to something that runs, and foreign elements.
+# What no page of ours has: attributes that run or lead to what runs, and foreign elements.
 ALIEN = """() => [...document.querySelectorAll("*")].flatMap((element) =>
     element.getAttributeNames().filter((name) =>
         /^(on|style$|srcdoc$)/i.test(name) && !(name === "style" && element.style.length) ||
