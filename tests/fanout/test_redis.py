@@ -408,6 +408,20 @@ async def test_a_wall_clock_that_is_wrong_does_not_matter(
     await asyncio.wait_for(backend.close(), PATIENCE)
 
 
+@pytest.mark.parametrize("hours", [-5, 5])
+async def test_whoever_has_asked_anything_knows_the_time_of_redis(
+    own_redis: RedisServer, room: str, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """A lease that is written right after the start must not be wrong by hours."""
+    real = time.time()
+    monkeypatch.setattr("server.fanout.redis.time.time", lambda: real + hours * 3600)
+    backend = RedisBackend(own_redis.url, "a", prefix=PREFIX, timing=FAST)
+    monkeypatch.undo()
+    await backend.snapshot(room)
+    assert abs(backend.now_ms() - real * 1000) < 30_000
+    await asyncio.wait_for(backend.close(), PATIENCE)
+
+
 @pytest.mark.parametrize("scheme", ["redis://localhost:1", "rediss://localhost:1", "unix:///none"])
 async def test_every_kind_of_address_can_be_asked(scheme: str, room: str) -> None:
     backend = RedisBackend(scheme, "a", patience=2)
