@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 FIELDS: Final = "about"
+# They write down addresses of requests, and commands; only what goes wrong is wanted of them.
+LIBRARIES: Final = ("aiohttp", "asyncio", "redis", "opentelemetry", "urllib3")
 
 
 def room_id(uuid: str) -> str:
@@ -41,8 +43,7 @@ def configure(level: str, format: str) -> None:
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    # They write down addresses of requests and what was wrong in them.
-    for library in ("aiohttp", "asyncio", "redis", "opentelemetry", "urllib3"):
+    for library in LIBRARIES:
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
 
 
