@@ -143,6 +143,7 @@ async def serve(
         pass  # the viewer left in the middle of an answer
     except Exception:
         # Nothing but frames may follow on this connection, so no error page either.
+        hub.counts.errors["internal", "socket"] += 1
         log.exception("a viewer's connection failed", extra=about(room, viewer=viewer.id))
         await connection.end(WSCloseCode.INTERNAL_ERROR)
     finally:
