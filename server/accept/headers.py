@@ -49,8 +49,6 @@ _OF_ALL: Final = {
             "usb",
         )
     ),
-    # Without the versions that the library would tell.
-    "Server": "Tablecast",
 }
 # Half a year, and of this host alone: what else its owner runs beside it is not ours to decide.
 _HTTPS_ONLY: Final = f"max-age={180 * 24 * 3600}"
@@ -68,6 +66,7 @@ class Headers:
     async def complete(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         headers["Tablecast-Node"] = self._node
+        headers["Server"] = "Tablecast"  # without the versions that the library would tell
         if response.status == 101:
             return  # no document; and each viewer's connection begins with it
         site = site_of(request, self._trusted)
