@@ -70,7 +70,10 @@ Connect = Callable[[Retry], "Redis"]
 
 
 class Clock:
-    """Redis's time, kept on by the monotonic clock: a wall clock may jump."""
+    """Redis's time, kept on by the monotonic clock: a wall clock may jump.
+
+    Until it is `known` it is this machine's, which may be wrong by hours.
+    """
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
@@ -81,6 +84,7 @@ class Clock:
     def measured(self, theirs: float, asked: float, answered: float) -> None:
         """Redis said `theirs` (s since 1970) between two monotonic times of this machine."""
         self._offset = theirs - (asked + answered) / 2
+        self.known = False
 
 
 class RedisBackend:
@@ -89,6 +93,7 @@ class RedisBackend:
     name = "redis"
 
     def __init__(
+        self.known = True
         self,
         url: str,
         node_id: str,
@@ -572,6 +577,9 @@ def _missing() -> Missing:
 
 
 def _unavailable() -> Unavailable:
+                    if not self._clock.known:
+                        # Whoever has read a room may write a lease next, by this clock.
+                        await self._measure()
     return Unavailable(
         "The server cannot reach its storage just now. Nothing was lost; try again in a moment."
     )
