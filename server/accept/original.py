@@ -173,11 +173,11 @@ class Onlooker(_Original):
         self._live.resend(self._viewer)
 
     async def read(self, text: str) -> None:
-        if not self._turns.take():
-            raise RateLimited("That was too fast.")
         text = text.strip()
         if not _NUMBER.fullmatch(text):
             raise BadMessage(f"“{text[:40]}” is not a page number.")
+        if not self._turns.take():
+            raise RateLimited("That was too fast.")
         page_no = int(text)
         view = self._doors.tables.view(self._live.registers)
         if view is not None and view.offset == (page_no - 1) * PAGE_SIZE:
@@ -223,12 +223,12 @@ class Chatter(_Original):
         await self._attempt(self._misread())
 
     async def read(self, text: str) -> None:
-        if not self._chats.take():
-            raise RateLimited("That was too fast.")
         try:
             body = msgspec.json.decode(text, type=_Words).body
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise BadMessage(f'Send {{"body": "Hello"}}: {error}.') from None
+        if not self._chats.take():
+            raise RateLimited("That was too fast.")
         await say(
             self._doors.backend,
             LOBBY,
