@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from server.counts import Counts
-from server.document.dialect import Dialect
-from server.document.messages import ErrorMessage, HereMessage, PointMessage, error_message
-from server.errors import Missing, TablecastError
+from server.document.messages import HereMessage, PointMessage
+from server.errors import TablecastError
 from server.live.facts import Facts
-from server.live.frames import EMPTY, FAST_FROM, Frame, encode_frame, join
+from server.live.frames import EMPTY, Frame, join
+from server.live.showing import Rendered, Showing
 from server.live.talk import Tellings
 from server.live.viewer import Viewer
-from server.live.wording import View, Wording
+from server.live.wording import Wording
 from server.logs import about, room_id
 
 log = logging.getLogger(__name__)
@@ -34,13 +32,8 @@ FLUSH_INTERVAL: Final = 0.05
 PAGE_PATIENCE: Final = 0.1
 # Viewers written before other rooms get their turn: about 2 ms of work.
 SLICE: Final = 128
-# Seconds between tries to render a page that could not be read; the last is repeated.
-RENDER_RETRIES: Final = (0.1, 0.3, 1.0, 3.0)
 # People whose pointing is told in one flush; of others there is more in the next one.
 POINTS: Final = 20
-
-PageKey = tuple[object, ...]
-Rendering = asyncio.Task[tuple["PageKey", Frame] | TablecastError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +79,7 @@ class Audience:
         self._woken = asyncio.Event()
         self._flushed_at = float("-inf")
         self._shown: Shown | None = None
-        self._page_key: PageKey | None = None
-        self._page_serial = 0
-        self._page_frame = EMPTY
-        self._wanted: tuple[str, Dialect, int, int] | None = None
-        self._rendering: Rendering | None = None
-        self._page_failures = 0
-        self._unreadable = EMPTY  # what was told of a page that cannot be read
+        self._page = Showing(facts, wording)
         self._whole_frame: tuple[tuple[object, ...], int, Frame] | None = None
         if facts.loaded:
             self._wake()
@@ -159,7 +146,7 @@ class Audience:
         """Stop the flush: nobody is told anything any more."""
         if self._flush_task is not None:
             self._flush_task.cancel()
-        self._stop_rendering()
+        self._page.stop()
 
     async def settled(self) -> None:
         """Wait until there is nothing left to say, or until it was retired."""
@@ -189,12 +176,11 @@ class Audience:
         """Flush until nothing is left to say. The one task here, started when it is needed."""
         loop = asyncio.get_running_loop()
         try:
-            while self._dirty or self._page_failures or self._page_due() != self._page_key:
-                if self._page_failures and not self._dirty:
+            while self._dirty or self._page.is_due:
+                if self._page.failures and not self._dirty:
                     # A page that could not be read is tried again until it can be or another
                     # one is shown.
-                    step = min(self._page_failures, len(RENDER_RETRIES)) - 1
-                    await self._until_woken(RENDER_RETRIES[step])
+                    await self._until_woken(self._page.pause)
                 pause = self._flushed_at + FLUSH_INTERVAL - loop.time()
                 if pause > 0:
                     await asyncio.sleep(pause)
@@ -227,79 +213,24 @@ class Audience:
             woken.cancel()
 
     async def _flush_once(self) -> None:
-        page_task = self._start_render()
+        page_task = self._page.start()
         if page_task is None:
-            await self._publish(page=None)
+            await self._publish(None)
             return
         await asyncio.wait([page_task], timeout=PAGE_PATIENCE)
         if not page_task.done():
             heard_at = self._heard_at
-            await self._publish(page=None)
+            await self._publish(None)
             if heard_at is not None:
                 self._heard_at = heard_at  # nobody has been written the page
             while not page_task.done():
-                view = self._wording.view(self._facts.registers)
-                if self._dirty or (view and view.wanted) != self._wanted:
+                if self._dirty or self._page.is_outdated:
                     return  # it is told without this page, or brings another one
                 # Without a timeout: every call of the backend has its own.
                 await self._until_woken(None, page_task)
-        self._rendering = None
-        view = self._wording.view(self._facts.registers)
-        # A page that was left meanwhile shows that turning works; that of another table misleads.
-        same = view is not None and self._wanted is not None and view.wanted[0] == self._wanted[0]
-        await self._publish(page=page_task.result() if same else None)
+        await self._publish(self._page.finish(page_task))
 
-    def _page_due(self) -> PageKey | None:
-        """What the registers say is to be shown."""
-        view = self._wording.view(self._facts.registers)
-        return None if view is None else view.key
-
-    def _start_render(self) -> Rendering | None:
-        """The rendering of the page that is to be shown; None if it is shown already."""
-        view = self._wording.view(self._facts.registers)
-        self._want(None if view is None else view.wanted)
-        if view is None:
-            if self._page_key is not None:
-                self._page_key, self._page_frame = None, EMPTY
-                self._page_serial += 1
-            return None
-        if self._rendering is not None:
-            # A page that grows meanwhile is shown as it was begun, or it might never be.
-            return self._rendering
-        if view.key == self._page_key and not self._page_failures:
-            return None
-        self._rendering = asyncio.create_task(self._render(view, self._facts.rev), name="render")
-        return self._rendering
-
-    def _want(self, wanted: tuple[str, Dialect, int, int] | None) -> None:
-        """Give up the rendering of another page, and what was told about it."""
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._stop_rendering()
-            self._is_readable()
-
-    def _is_readable(self) -> None:
-        self._page_failures = 0
-        self._unreadable = EMPTY
-
-    def _stop_rendering(self) -> None:
-        if self._rendering is not None:
-            self._rendering.cancel()
-            self._rendering = None
-
-    async def _render(self, view: View, rev: int) -> tuple[PageKey, Frame] | TablecastError:
-        try:
-            payload = await self._wording.page(self._facts.uuid, view, rev)
-        except TablecastError as error:
-            return error
-        except Exception:
-            log.exception("a page could not be rendered", extra=about(self._facts.uuid))
-            return TablecastError("This page cannot be shown: something went wrong in the server.")
-        if len(payload) > FAST_FROM:
-            return view.key, await asyncio.to_thread(encode_frame, payload)
-        return view.key, encode_frame(payload)
-
-    async def _publish(self, page: tuple[PageKey, Frame] | TablecastError | None) -> None:
+    async def _publish(self, page: Rendered | None) -> None:
         """Build the frames of what changed since the last publication and write them."""
         facts, shown = self._facts, self._shown
         frames: list[Frame] = []
@@ -312,18 +243,8 @@ class Audience:
             base = shown.rev
             if rev != base:
                 frames.append(self._wording.state(facts.uuid, epoch, rev, changed, False))
-        page_changed = False
-        if isinstance(page, TablecastError):
-            self._page_failures += 1
-            if self._page_failures == len(RENDER_RETRIES):
-                self._unreadable = self._wording.error(_explain(page))
-                frames.append(self._unreadable)
-        elif page is not None:
-            self._page_key, self._page_frame = page
-            self._page_serial += 1
-            self._is_readable()
-            page_changed = True
-            frames.append(self._page_frame)
+        if page is not None:
+            frames.append(self._page.take(page))
         if base >= 0:
             frames.append(self._tellings.frame(epoch, base, rev))
             frames += self._passing()
@@ -334,8 +255,8 @@ class Audience:
             epoch=epoch,
             rev=rev,
             base=base,
-            page=self._page_serial,
-            page_changed=page_changed,
+            page=self._page.serial,
+            page_changed=page is not None and not isinstance(page, TablecastError),
             delta=join(*frames),
         )
         await self._write(shown)
@@ -412,13 +333,12 @@ class Audience:
         # delta, and a register written twice is the same register.
         registers = facts.registers
         state = self._wording.state(facts.uuid, shown.epoch, shown.rev, registers, True)
-        page, page_frame = shown.page, self._page_frame
-        view = self._wording.view(registers)
-        if self._page_key and not (view and view.key[0] == self._page_key[0]):
+        page, page_frame = shown.page, self._page.frame
+        if self._page.is_of_another_document:
             # It would be taken for a page of the new document, whose own is on its way.
             page, page_frame = -1, EMPTY
         status = self._wording.status(facts.degraded)
-        frame = join(state, page_frame, self._unreadable, chat, here, status)
+        frame = join(state, page_frame, self._page.unreadable, chat, here, status)
         self._whole_frame = (parts, page, frame)
         return frame, page
 
@@ -437,14 +357,3 @@ class Audience:
             viewer.behind = True
             self._lag.add(viewer)
         return False
-
-
-def _explain(error: TablecastError) -> ErrorMessage:
-    """What people are told of a page that stays unreadable."""
-    message = error_message(error, about="page")
-    if isinstance(error, Missing):
-        return msgspec.structs.replace(
-            message,
-            message="This page cannot be read: its bytes are gone. Upload the file again.",
-        )
-    return message

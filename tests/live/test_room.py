@@ -11,6 +11,7 @@ import pytest
 from server.errors import Missing, Unavailable
 from server.fanout.backend import Change
 from server.live import audience as live_audience
+from server.live import showing as live_showing
 from server.live import wording as live_wording
 from tests.live.one_room import Room
 from tests.live.peer import Message, Peer, document, page
@@ -26,7 +27,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         payloads.append(payload)
         return original(payload)
 
-    for module in (live_wording, live_audience):
+    for module in (live_wording, live_showing):
         monkeypatch.setattr(module, "encode_frame", counting)
     return payloads
 
@@ -501,7 +502,7 @@ async def test_a_page_that_cannot_be_read_is_tried_again(room: Room) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_audience, "RENDER_RETRIES", (0.01, 0.01, 0.01, 0.05))
+    monkeypatch.setattr(live_showing, "RETRIES", (0.01, 0.01, 0.01, 0.05))
 
 
 @pytest.mark.usefixtures("hasty")
@@ -544,7 +545,7 @@ async def test_of_each_table_that_cannot_be_read_people_are_told(room: Room) -> 
 async def test_what_comes_while_a_page_cannot_be_read_is_shown_at_once(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_audience, "RENDER_RETRIES", (3600.0,))
+    monkeypatch.setattr(live_showing, "RETRIES", (3600.0,))
     peer, _ = room.enter()
     room.pages.failing[0] = Missing("gone")
     room.snapshot(document=document(), page=page())
