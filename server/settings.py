@@ -16,7 +16,8 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+
+from server import redis_url
 
 PREFIX = "TABLECAST_"
 
@@ -160,21 +161,8 @@ def _truth(default: bool, help: str) -> bool:
     return _setting(default, help, kind)
 
 
-def _is_redis_url(url: str) -> bool:
-    if not url:
-        return True
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  raises when it is not a number of a port
-    except ValueError:
-        return False
-    if parts.scheme == "unix":
-        return bool(parts.path)
-    return parts.scheme in ("redis", "rediss") and bool(parts.hostname)
-
-
 def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//[^/@]*@", "//***@", url))
 
 
 def _are_origins(origins: tuple[str, ...]) -> bool:
@@ -202,9 +190,16 @@ class Settings:
     )
     redis_url: str = _setting(
         "",
-        "Redis 7 or newer, or Valkey. Empty: rooms are kept in this process's memory, "
-        "for one node.",
-        _Kind(str, _without_password, _is_redis_url, "a redis://, rediss:// or unix:// URL"),
+        "Redis 7 or newer, or Valkey: one server, the primary that Sentinels know "
+        "(`redis+sentinel://host:26379,host:26379/primary`), or a cluster "
+        "(`redis+cluster://host:6379,host:6379`); `rediss…` with TLS. Empty: rooms are kept in "
+        "this process's memory, for one node.",
+        _Kind(
+            str,
+            _without_password,
+            lambda _: True,
+            "an address of Redis, as in `redis://host:6379/0`",
+        ),
         secret=True,
     )
     redis_prefix: str = _text(
@@ -425,6 +420,7 @@ class Settings:
             kind = _kind(setting)
             if not kind.valid(value):
                 raise _refusal(setting, kind.show(value))
+        self._check_redis_url()
         self._check_order("chunk_limit", "upload_window")
         self._check_order("cell_limit", "page_message_limit")
         if not self.node:
@@ -432,6 +428,17 @@ class Settings:
             object.__setattr__(self, "node", f"{name}-{secrets.token_hex(2)}")
         if not self.viewers_per_node:
             object.__setattr__(self, "viewers_per_node", _viewers_by_open_files())
+
+    def _check_redis_url(self) -> None:
+        try:
+            if self.redis_url:
+                redis_url.servers(self.redis_url)
+        except redis_url.BadUrl as error:
+            setting = next(each for each in fields(self) if each.name == "redis_url")
+            refusal = _refusal(setting, self.redis_url)
+            if "+" not in self.redis_url.partition("://")[0]:
+                raise refusal from None
+            raise SettingsError(f"{str(refusal)[:-1]}; this one {error}.") from None
 
     def _check_order(self, lower: str, upper: str) -> None:
         if getattr(self, lower) > getattr(self, upper):

@@ -18,12 +18,12 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisError
 
 from server.counts import Counts
 from server.errors import Unavailable
@@ -31,12 +31,14 @@ from server.fanout.backend import Change, Event, Receiver, Signal, Snapshot, num
 from server.fanout.followed import Followed, Stage
 from server.fanout.presence import Told
 from server.fanout.replica import Verdict
+from server.fanout.slots import slot_of
 from server.fanout.tasks import end, first_to_fail
 from server.logs import about
 
 SUBSCRIBE_BATCH = 200  # channels in one command; a larger one would keep Redis from others
 READ_BATCH = 100  # rooms in one pipelined read, so that a joiner waits for one batch at most
 REVISION_BATCH = 500  # rooms in one pipelined read of the audit
+LATER = 0.1  # seconds until a room is read again that was on the move
 WAITING_CHANGES = 1_000  # changes that wait for one snapshot; past it a second snapshot is cheaper
 READS_BETWEEN_YIELDS = 64  # a flood of messages must not hold up the rest of the loop
 FIRST_BACKOFF = 0.05  # seconds; doubles with each failure
@@ -82,15 +84,25 @@ class Rooms(Protocol):
     async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, Told] | Exception]:
         """Snapshot of each room and who is there; an error where only that room cannot be read."""
 
-    async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
-        """(epoch, rev) of each room; ("", 0) where there is none."""
+    async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int] | None]:
+        """(epoch, rev) of each room; ("", 0) where there is none, None where it is on the move."""
 
     async def mint(self, room: str, epoch: str, rev: int, mark: str) -> None:
         """Give the room a new epoch if it is at `epoch`, but has lost the change `rev` (`mark`)."""
 
+    def together(self, channels: Sequence[bytes]) -> Sequence[Sequence[bytes]]:
+        """The channels in groups that one command may name."""
+
+    def moved(self, error: MovedError) -> None:
+        """Another server has a slot; who looks after all of them takes its rooms from this bus."""
+
 
 class Lost(Exception):
     """The subscriber connection is of no use any more."""
+
+
+class Later(Exception):
+    """A room cannot be read just now, and can be in a moment."""
 
 
 class _Message(msgspec.Struct):
@@ -185,6 +197,31 @@ class Bus:
             followed.linger = asyncio.get_running_loop().call_later(
                 self._timing.linger, self._leave, followed
             )
+
+    def release(self, leaving: Callable[[bytes], bool]) -> list[Followed]:
+        """Follow rooms with such channels no more; those that somebody follows are returned."""
+        released = [f for f in self._rooms.values() if leaving(f.channel)]
+        for followed in released:
+            if followed.linger is not None:
+                followed.linger.cancel()
+            self._leave(followed)
+        return [followed for followed in released if followed.count]
+
+    def adopt(self, released: Followed, *, degraded: bool) -> None:
+        """Follow a room that another bus released, with all that is known of it.
+
+        `degraded`: its followers have been told that it may be outdated.
+        """
+        followed = replace(
+            released, stage=Stage.NEW, waiting=[], linger=None, greeting=False, again=False
+        )
+        followed.cause = "slot"
+        self._rooms[followed.room] = self._channels[followed.channel] = followed
+        self._to_subscribe[followed] = None
+        self._recovering.add(followed)
+        self._work.set()
+        if degraded:
+            self._set_degraded(True)
 
     @property
     def following(self) -> int:
@@ -338,12 +375,14 @@ class Bus:
             # Leaving goes first: a room that was left and is followed again ends up subscribed.
             while leaving := _take(self._to_leave, SUBSCRIBE_BATCH):
                 self._left.update(leaving)
-                await link.send_command("SUNSUBSCRIBE", *leaving)
+                for channels in self._source.together(leaving):
+                    await link.send_command("SUNSUBSCRIBE", *channels)
             while joining := _take(self._to_subscribe, SUBSCRIBE_BATCH):
                 for followed in joining:
                     followed.stage = Stage.ASKED
                     self._asked[followed.channel] += 1
-                await link.send_command("SSUBSCRIBE", *(f.channel for f in joining))
+                for channels in self._source.together([f.channel for f in joining]):
+                    await link.send_command("SSUBSCRIBE", *channels)
                 if self._to_leave:
                     self._work.set()
                     break
@@ -351,8 +390,13 @@ class Bus:
     def _confirmed(self, channel: bytes) -> None:
         followed = self._channels.get(channel)
         if not self._asked[channel]:
-            # Somebody subscribed behind our back: what was published before is lost.
-            if followed is not None:
+            if followed is None:
+                return
+            if followed.stage is Stage.ASKED:
+                # It was on the move: this answers one of several questions, and it is here now.
+                self._read_again(followed)
+            else:
+                # Somebody subscribed behind our back: what was published before is lost.
                 self._doubt(followed, "subscription")
             return
         _count_down(self._asked, channel)
@@ -368,11 +412,25 @@ class Bus:
             followed.cause = "subscription"
             self._resubscribe(followed)
 
+    def _elsewhere(self, error: MovedError) -> None:
+        """Another server has the slot of a channel: nothing that was asked of it is answered."""
+        for counter in (self._asked, self._left):
+            for channel in [channel for channel in counter if slot_of(channel) == error.slot_id]:
+                del counter[channel]
+        self._source.moved(error)
+        # Where the slot came back meanwhile, its rooms are still here, and not subscribed.
+        for followed in self._rooms.values():
+            if followed.stage is Stage.ASKED and slot_of(followed.channel) == error.slot_id:
+                self._resubscribe(followed)
+
     # Messages
 
     async def _reading(self, link: Link) -> None:
         for number in _forever():
-            answer = await link.read_response(disable_decoding=True, timeout=math.inf)
+            try:
+                answer = await link.read_response(disable_decoding=True, timeout=math.inf)
+            except MovedError as error:
+                answer = error
             self._heard.set()
             match answer:
                 case [b"smessage", channel, data]:
@@ -383,6 +441,8 @@ class Bus:
                     self._unsubscribed(channel)
                 case [b"pong", token] | (bytes() as token):
                     self._answered(token)
+                case MovedError():
+                    self._elsewhere(answer)
                 case Exception():
                     raise Lost(f"Redis refused a command: {answer}")
             if number % READS_BETWEEN_YIELDS == 0:
@@ -458,6 +518,10 @@ class Bus:
         self._dirty[followed] = None
         self._reads.set()
 
+    def _read_later(self, followed: Followed) -> None:
+        if followed.stage is Stage.DIRTY:
+            self._read_again(followed)
+
     async def _syncing(self) -> None:
         while True:
             await self._reads.wait()
@@ -473,7 +537,10 @@ class Bus:
                 for followed, result in zip(batch, loaded, strict=True):
                     if followed.stage is not Stage.READING:
                         continue
-                    if isinstance(result, Exception):
+                    if isinstance(result, Later):
+                        followed.stage = Stage.DIRTY
+                        asyncio.get_running_loop().call_later(LATER, self._read_later, followed)
+                    elif isinstance(result, Exception):
                         # Only this room cannot be read; the others must not wait for it.
                         _log.error(
                             "A room cannot be read", exc_info=result, extra=about(followed.room)
@@ -554,9 +621,10 @@ class Bus:
             # Taken before the read: what arrives during it must not look as if it went back.
             revs = [followed.replica.rev for followed in batch]
             found = await self._source.revisions([followed.room for followed in batch])
-            for followed, before, (epoch, rev) in zip(batch, revs, found, strict=True):
-                if followed.stage is not Stage.LIVE:
+            for followed, before, revision in zip(batch, revs, found, strict=True):
+                if followed.stage is not Stage.LIVE or revision is None:
                     continue
+                epoch, rev = revision
                 if epoch == followed.replica.epoch and rev < before:
                     self._doubt(followed, "epoch")
                 elif followed.contains(epoch, rev):

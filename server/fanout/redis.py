@@ -11,18 +11,22 @@ import builtins
 import contextlib
 import hashlib
 import importlib.resources
+import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
+    AskError,
     ClusterDownError,
     ConnectionError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -46,10 +50,13 @@ from server.fanout.backend import (
     life_of,
     numbered,
 )
-from server.fanout.bus import Bus, Link, Timing
+from server.fanout.bus import Bus, Later, Link, Timing
+from server.fanout.connect import behind_sentinels, client, data_url
+from server.fanout.followed import Followed
 from server.fanout.keys import Keys
 from server.fanout.presence import Told
 from server.fanout.replica import CHAT_KEPT
+from server.fanout.slots import Redirects, by_slot, slot_of
 from server.fanout.tasks import end
 
 ENTRY_BYTES = 16  # one block's entry in a document's index
@@ -58,9 +65,10 @@ INCOMPLETE_LIFE = 15 * 60.0  # seconds blocks live that no `keep` has claimed
 REQUEST_LIFE = 300.0  # seconds a request id is remembered; longer than any client retries
 LEASE = 6.0  # seconds that a node's viewers are believed; three times the pace of `present`
 PATIENCE = 5.0  # seconds one call may take in all, retries included
-CONNECTIONS = 64  # for commands; more calls wait their turn
 HERE_BATCH = 500  # rooms in one pipeline
 LOOK_AFTER = 0.02  # seconds after a lease has ended, for clocks that are not quite alike
+
+_log = logging.getLogger(__name__)
 
 # What spans of calls say besides the name of the operation.
 _SPAN = {"db.system.name": "redis"}
@@ -76,6 +84,7 @@ class Clock:
     """
 
     def __init__(self) -> None:
+        self.known = False
         self._offset = time.time() - time.monotonic()
 
     def now_ms(self) -> int:
@@ -84,7 +93,7 @@ class Clock:
     def measured(self, theirs: float, asked: float, answered: float) -> None:
         """Redis said `theirs` (s since 1970) between two monotonic times of this machine."""
         self._offset = theirs - (asked + answered) / 2
-        self.known = False
+        self.known = True
 
 
 class RedisBackend:
@@ -93,7 +102,6 @@ class RedisBackend:
     name = "redis"
 
     def __init__(
-        self.known = True
         self,
         url: str,
         node_id: str,
@@ -106,12 +114,18 @@ class RedisBackend:
         timing: Timing | None = None,
         connect: Callable[[Retry], Redis] | None = None,
         shebang: bool = True,
+        redirects: Redirects | None = None,
+        counts: Counts | None = None,
     ) -> None:
         """All times in seconds. `connect` makes a client (RESP2, bytes) in place of one for `url`;
-        `shebang` False strips the scripts' first line for servers that do not know it.
+        `shebang` False strips the scripts' first line for servers that do not know it. `redirects`
+        is there when this Redis is one of a cluster.
         """
         self.node_id = node_id
-        self.counts = Counts()
+        self.counts = counts or Counts()
+        self._redirects = redirects
+        self._url = url
+        self._primary = behind_sentinels(url) if connect is None else None
         self._keys = Keys(prefix)
         self._room_life = room_life
         self._incomplete_life = int(incomplete_life * 1000)
@@ -127,12 +141,13 @@ class RedisBackend:
         self._grow = _Script("append.lua", shebang, allow_oom=False)
         self._present = _Script("present.lua", shebang)
         self._keep = _Script("keep.lua", shebang)
-        make = connect or (lambda retry: _client(url, retry))
+        make = connect or (lambda retry: client(data_url(url), retry, self._primary))
         retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2)
         # append.lua applies a request once and all else can be repeated, so retries are safe.
         self._redis = make(retry)
         # The bus must see every break itself, so its connections never retry.
         self._subscriber = make(Retry(NoBackoff(), 0))
+        self._linked: Link | None = None  # the bus's connection
         self._bus = Bus(self, self._link, timing or Timing(), self.counts)
 
     async def start(self, receiver: Receiver) -> None:
@@ -151,10 +166,11 @@ class RedisBackend:
             if not deadline.expired():
                 deadline.reschedule(now)
         await self._until_quiet()
-        for client in (self._redis, self._subscriber):
+        for part in (self._redis, self._subscriber, self._primary):
             try:
                 async with asyncio.timeout(1):
-                    await client.aclose()
+                    if part is not None:
+                        await part.aclose()
             except (OSError, ConnectionError, TimeoutError):
                 continue  # it is closed either way
 
@@ -300,7 +316,27 @@ class RedisBackend:
                     pipe.pexpire(key, int(after * 1000))
                 await pipe.execute()
 
+    # One of several (cluster.py)
+
+    def release(self, slots: Container[int]) -> list[Followed]:
+        """Follow the rooms of these slots no more; those that somebody follows are returned."""
+        return self._bus.release(lambda channel: slot_of(channel) in slots)
+
+    def adopt(self, released: Followed, *, degraded: bool) -> None:
+        """Follow a room that another one released; `degraded`: its followers were told so."""
+        self._bus.adopt(released, degraded=degraded)
+
     # What the bus asks for (bus.Rooms)
+
+    def together(self, channels: Sequence[bytes]) -> Sequence[Sequence[bytes]]:
+        return [channels] if self._redirects is None else by_slot(channels)
+
+    def moved(self, error: MovedError) -> None:
+        if self._redirects is None:
+            _log.error("This Redis is one of a cluster, which takes a redis+cluster:// address")
+        else:
+            host = error.host or urlsplit(self._url).hostname or ""
+            self._redirects.moved(error.slot_id, (host, error.port))
 
     def channel(self, room: str) -> str:
         return self._keys.channel(room)
@@ -310,6 +346,20 @@ class RedisBackend:
             await self._measure()
 
     async def load(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, Told] | Exception]:
+        if self._redirects is not None:
+            # A transaction may not reach over slots.
+            return await asyncio.gather(*(self._load_one(room) for room in rooms))
+        return await self._load_all(rooms)
+
+    async def _load_one(self, room: str) -> tuple[Snapshot, Told] | Exception:
+        try:
+            return (await self._load_all([room]))[0]
+        except Unavailable as error:
+            if isinstance(error.__cause__, AskError | TryAgainError):
+                return Later()
+            raise
+
+    async def _load_all(self, rooms: Sequence[str]) -> Sequence[tuple[Snapshot, Told] | Exception]:
         async with self._asking("load"), self._redis.pipeline(transaction=True) as pipe:
             pipe.time()
             for room in rooms:
@@ -329,16 +379,23 @@ class RedisBackend:
                 loaded.append(error)
         return loaded
 
-    async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
+    async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int] | None]:
         async with self._asking("revisions"):
             await self._measure()
+            await self._check_primary()
             async with self._redis.pipeline(transaction=False) as pipe:
                 for room in rooms:
                     pipe.hmget(self._keys.room(room), ["epoch", "rev"])
                 answers = await pipe.execute(raise_on_error=False)
-        return [
-            ("?", 0) if isinstance(answer, Exception) else _revision(*answer) for answer in answers
-        ]
+        found: list[tuple[str, int] | None] = []
+        for answer in answers:
+            if isinstance(answer, MovedError):
+                self.moved(answer)
+            if isinstance(answer, AskError | TryAgainError):
+                found.append(None)
+            else:
+                found.append(("?", 0) if isinstance(answer, Exception) else _revision(*answer))
+        return found
 
     async def mint(self, room: str, epoch: str, rev: int, mark: str) -> None:
         await self._apply(
@@ -484,7 +541,25 @@ class RedisBackend:
     def _link(self) -> Link:
         pool: Any = self._subscriber.connection_pool
         link: Link = pool.make_connection()
+        self._linked = link
         return link
+
+    async def _check_primary(self) -> None:
+        """Raise `ConnectionError` if the bus listens to a server that is the primary no more.
+
+        One that was cut off from its Sentinels may serve on for a while, to nodes that reach it.
+        """
+        if self._primary is None:
+            return
+        try:
+            primary = await self._primary.get_master_address()
+        except (ConnectionError, OSError):
+            return  # nobody says that it is another one
+        link: Any = self._linked
+        if (link.host, link.port) != primary:
+            pool: Any = self._redis.connection_pool
+            await pool.disconnect(inuse_connections=False)
+            raise ConnectionError("The primary is another server now")
 
     @contextlib.asynccontextmanager
     async def _asking(self, operation: str, patience: float | None = None) -> AsyncIterator[None]:
@@ -502,6 +577,9 @@ class RedisBackend:
                 self._calls.add(deadline)
                 self._quiet.clear()
                 try:
+                    if not self._clock.known:
+                        # Whoever has read a room may write a lease next, by this clock.
+                        await self._measure()
                     if counts.spans is None:
                         yield
                     else:
@@ -526,11 +604,16 @@ class RedisBackend:
             TryAgainError,
         ) as error:
             counts.failures[operation, "unreachable"] += 1
-            raise _unavailable() from error
+            raise unavailable() from error
+        except AskError as error:
+            counts.failures[operation, "redirected"] += 1
+            if isinstance(error, MovedError):
+                self.moved(error)
+            raise unavailable() from error
         except ResponseError as error:
             counts.failures[operation, "refused"] += 1
             if str(error).startswith(_REFUSALS):
-                raise _unavailable() from error
+                raise unavailable() from error
             raise
 
 
@@ -554,32 +637,12 @@ class _Script:
             return await redis.eval(self.text, len(keys), *keys, *arguments)
 
 
-def _client(url: str, retry: Retry) -> Redis:
-    """A client whose every step is bounded: 1 s to connect, 2 s for an answer."""
-    options: dict[str, Any] = {
-        "protocol": 2,
-        "retry": retry,
-        "socket_connect_timeout": 1.0,
-        "socket_timeout": 2.0,
-    }
-    if not url.startswith("unix:"):  # a socket of this machine has no such option
-        options["socket_keepalive"] = True
-    if not retry.get_retries():
-        return Redis.from_pool(ConnectionPool.from_url(url, **options))
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=CONNECTIONS, timeout=PATIENCE, **options
-    )
-    return Redis.from_pool(pool)
-
-
 def _missing() -> Missing:
     return Missing("A part of this table is gone; the room shows what there is.")
 
 
-def _unavailable() -> Unavailable:
-                    if not self._clock.known:
-                        # Whoever has read a room may write a lease next, by this clock.
-                        await self._measure()
+def unavailable() -> Unavailable:
+    """What is said of a Redis that does not answer."""
     return Unavailable(
         "The server cannot reach its storage just now. Nothing was lost; try again in a moment."
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis.exceptions import MovedError
 
 from server.fanout.backend import Change, Snapshot
 from server.fanout.bus import Bus, Timing
@@ -30,6 +31,7 @@ class Script:
         self.confirming = True
         self.answering = True
         self.minted: list[tuple[str, str, int]] = []
+        self.elsewhere: list[int] = []  # slots that another server has
 
     # Link
 
@@ -62,6 +64,12 @@ class Script:
         return answer
 
     # Rooms
+
+    def together(self, channels: Sequence[bytes]) -> Sequence[Sequence[bytes]]:
+        return [channels]
+
+    def moved(self, error: MovedError) -> None:
+        self.elsewhere.append(error.slot_id)
 
     def channel(self, room: str) -> str:
         return room

@@ -64,6 +64,7 @@ KEEPERS = {
         "server.fanout.bus",
         "server.fanout.connect",
         "server.fanout.cluster",
+        "server.fanout.slots",
     ),
     "asyncio": (
         "server.fanout",

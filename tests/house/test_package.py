@@ -70,9 +70,7 @@ def test_the_locks_pin_all_that_is_asked_for_and_name_no_place_to_get_it_from():
         "test": project["project"]["dependencies"] + groups["test"] + groups["check"],
         "build": groups["build"],
         "node": groups["node"],
-        "image": project["project"]["dependencies"]
-        + extras["parquet"]
-        + extras["otel"],
+        "image": project["project"]["dependencies"] + extras["parquet"] + extras["otel"],
     }
     for name, requirements in asked.items():
         text = (ROOT / "requirements" / f"{name}.txt").read_text()

@@ -106,6 +106,41 @@ def test_nonsense_is_refused_by_the_name_of_the_variable_its_value_and_what_is_a
     assert str(refused.value) == f"TABLECAST_{name} is {value!r}, but must be {allowed}."
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis+sentinel://a,b:26380", "this one lacks the name of the primary"),
+        ("redis+sentinel://a/primary/x", "something else than a database's number"),
+        ("redis+sentinel://a/primary?sentinel_name=x", "this one has sentinel_name"),
+        ("redis+cluster://a:0", "this one has a port that is none"),
+        ("redis+cluster://a,,b", "this one lacks a host"),
+        ("redis+cluster://a:b", "needs hosts as in host:port,host:port"),
+        ("redis+cluster://a/1", "a cluster has only one"),
+        ("redis+ring://a", "begins with none of redis"),
+    ],
+)
+def test_an_address_of_several_servers_that_makes_no_sense_is_told_why(url, why):
+    with pytest.raises(SettingsError, match=f"^TABLECAST_REDIS_URL is .*; .*{why}.*[.]$"):
+        Settings.from_env({"TABLECAST_REDIS_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://me:secret@a,b:26380/primary/2",
+        "rediss+sentinel://a/primary?sentinel_password=secret",
+        "rediss+cluster://:secret@a:7000,[::1]:7001",
+    ],
+)
+def test_several_servers_are_an_address_whose_passwords_are_not_shown(url):
+    settings = Settings.from_env({"TABLECAST_REDIS_URL": url})
+    assert settings.redis_url == url
+    assert "secret" not in repr(settings)
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({"TABLECAST_REDIS_URL": url.replace("+", "+x")})
+    assert "secret" not in str(refused.value)
+
+
 def test_nonsense_is_refused_however_the_settings_were_made():
     with pytest.raises(
         SettingsError, match=r"^TABLECAST_PAGE_SIZE is '5', but must be 10 to 1,000"

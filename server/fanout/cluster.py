@@ -1,0 +1,423 @@
+"""The backend on a Redis Cluster: each primary is a Redis of its own, and rooms go with slots.
+
+All of a room is in one slot, so whatever is true of one Redis is true of each primary: a backend
+and a bus with a connection of its own to each (`redis.py`, `bus.py`). Here is only what a cluster
+adds: who has which slot, and that a room follows its slot from one primary to another. With it goes
+what this node knows of it, so that a replica that was promoted with less than that is found out.
+
+A call that meets a slot on its way, or a primary that is gone, is made again until it succeeds or
+its time is up; what was asked for is applied once, because the request id stays the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import logging
+import random
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import MovedError, RedisError
+
+from server.counts import Counts
+from server.errors import Unavailable
+from server.fanout import connect
+from server.fanout.backend import (
+    JSON,
+    Change,
+    Event,
+    Growth,
+    Here,
+    Present,
+    Receiver,
+    Snapshot,
+    StoredBlock,
+)
+from server.fanout.bus import Timing
+from server.fanout.keys import Keys
+from server.fanout.redis import (
+    INCOMPLETE_LIFE,
+    LEASE,
+    PATIENCE,
+    ROOM_LIFE,
+    RedisBackend,
+    unavailable,
+)
+from server.fanout.slots import SLOTS, SlotMap, slot_of
+from server.fanout.tasks import end
+from server.redis_url import Address, Servers, servers
+
+ASKED_AT_ONCE = 5  # servers that are asked who has which slot
+ANSWER_WITHIN = 1.0  # seconds for the first of them
+OTHERS_WITHIN = 0.2  # seconds more for the others: most of them decide
+LOOK_EVERY = 0.1  # seconds between two looks while a primary cannot be reached
+PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2)  # seconds between two attempts of a call; the last one repeats
+PRESENT_WITHIN = 2.0  # seconds; one frozen primary must not end the leases on all others
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class _Shard:
+    """One primary: its backend, and what that says of how it is."""
+
+    def __init__(self, cluster: ClusterBackend, backend: RedisBackend) -> None:
+        self.backend = backend
+        self.down = False
+        self._cluster = cluster
+
+    def changed(self, room: str, event: Event) -> None:
+        self._cluster.told(room, event)
+
+    def degraded(self, degraded: bool) -> None:
+        self.down = degraded
+        self._cluster.weigh()
+
+
+class ClusterBackend:
+    """Keeps the promises of `backend.Backend` between all nodes that use the same cluster."""
+
+    name = "redis"
+
+    def __init__(
+        self,
+        cluster: Servers,
+        node_id: str,
+        *,
+        prefix: str = "tablecast:",
+        room_life: float = ROOM_LIFE,
+        incomplete_life: float = INCOMPLETE_LIFE,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
+        timing: Timing | None = None,
+    ) -> None:
+        """All times in seconds, and as `RedisBackend` takes them."""
+        self.node_id = node_id
+        self.counts = Counts()
+        self._cluster = cluster
+        self._timing = timing or Timing()
+        self._patience = patience
+        self._make: Callable[[Address], RedisBackend] = lambda address: RedisBackend(
+            cluster.server(address),
+            node_id,
+            prefix=prefix,
+            room_life=room_life,
+            incomplete_life=incomplete_life,
+            lease=lease,
+            patience=patience,
+            timing=self._timing,
+            redirects=self,
+            counts=self.counts,
+        )
+        self._keys = Keys(prefix)
+        self._receiver: Receiver | None = None
+        self._degraded = False
+        self._closed = False
+        self._shards: dict[Address, _Shard] = {}
+        self._servers = frozenset(cluster.hosts)  # that may know who has which slot
+        self._clients: dict[Address, Redis] = {}  # to ask them
+        self._look = asyncio.Event()
+        self._work: set[asyncio.Task[None]] = set()
+        # Until the cluster has said more, the first server is asked for everything and redirects.
+        self._owners: list[Address] = [cluster.hosts[0]] * SLOTS
+
+    async def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        for shard in self._shards.values():
+            await shard.backend.start(shard)
+        self._look.set()
+        self._do(self._watching(), "slots")
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._receiver = None
+        await end([task for task in self._work if task.get_name() == "slots"])
+        await asyncio.gather(*(shard.backend.close() for shard in self._shards.values()))
+        await end(list(self._work))
+        for client in self._clients.values():
+            await _aclose(client)
+
+    async def check(self) -> None:
+        """One primary that serves is enough: without the others, some rooms still work."""
+        async with self._patiently(min(self._patience, 2.0)):
+            checks = [shard.backend.check() for shard in self._shards.values()]
+            found = await asyncio.gather(*checks, return_exceptions=True)
+            if all(isinstance(each, BaseException) for each in found):
+                raise unavailable()
+
+    def now_ms(self) -> int:
+        # One clock for all: that of whoever has the first slot, which all nodes agree on.
+        return self._shard(self._owners[0]).backend.now_ms()
+
+    @property
+    def following(self) -> int:
+        return sum(shard.backend.following for shard in self._shards.values())
+
+    # Room state
+
+    async def append(
+        self,
+        room: str,
+        *,
+        set: Mapping[str, JSON] | None = None,
+        chat: Mapping[str, JSON] | None = None,
+        fields: Mapping[str, str] | None = None,
+        expect: Mapping[str, str] | None = None,
+        request: str | None = None,
+        growth: Growth | None = None,
+        forget: Sequence[str] | None = None,
+    ) -> Change:
+        # The same for each attempt, so that one which did succeed is not repeated.
+        request = request or secrets.token_hex(8)
+        return await self._at(
+            room,
+            lambda shard: shard.append(
+                room,
+                set=set,
+                chat=chat,
+                fields=fields,
+                expect=expect,
+                request=request,
+                growth=growth,
+                forget=forget,
+            ),
+        )
+
+    async def snapshot(self, room: str) -> Snapshot:
+        return await self._at(room, lambda shard: shard.snapshot(room))
+
+    def follow(self, room: str) -> None:
+        self._of(room).follow(room)
+        self.weigh()
+
+    def unfollow(self, room: str) -> None:
+        self._of(room).unfollow(room)
+
+    async def present(self, rooms: Mapping[str, Present]) -> None:
+        async with self._patiently(min(self._patience, PRESENT_WITHIN)):
+            left = dict(rooms)
+            for _ in PAUSES:
+                shards: dict[RedisBackend, dict[str, Present]] = {}
+                for room, said in left.items():
+                    shards.setdefault(self._of(room), {})[room] = said
+                answers = await asyncio.gather(
+                    *(shard.present(said) for shard, said in shards.items()),
+                    return_exceptions=True,
+                )
+                for said_there, answer in zip(shards.values(), answers, strict=True):
+                    if answer is None:
+                        for room in said_there:
+                            del left[room]
+                    elif not isinstance(answer, Unavailable):
+                        raise answer
+                    elif not _redirected(answer):
+                        self._look.set()
+                        raise answer
+                if not left:
+                    return
+            raise unavailable()
+
+    async def who(self, room: str) -> Here:
+        return await self._at(room, lambda shard: shard.who(room))
+
+    async def signal(self, room: str, value: JSON) -> None:
+        await self._at(room, lambda shard: shard.signal(room, value))
+
+    # Documents
+
+    async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
+        await self._at(room, lambda shard: shard.put_blocks(room, document, blocks))
+
+    async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:
+        return await self._at(room, lambda shard: shard.get_blocks(room, document, numbers))
+
+    async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
+        return await self._at(room, lambda shard: shard.index(room, document, first_block))
+
+    async def extent(self, room: str, document: str) -> tuple[int, int]:
+        return await self._at(room, lambda shard: shard.extent(room, document))
+
+    async def keep(self, room: str, documents: Sequence[str]) -> None:
+        await self._at(room, lambda shard: shard.keep(room, documents))
+
+    async def drop(self, room: str, document: str, *, after: float = 0) -> None:
+        await self._at(room, lambda shard: shard.drop(room, document, after=after))
+
+    # What shards say
+
+    def told(self, room: str, event: Event) -> None:
+        if self._receiver is not None:
+            self._receiver.changed(room, event)
+
+    def weigh(self) -> None:
+        """Degraded is a node whose rooms may be outdated, some of them or all."""
+        degraded = any(shard.down and shard.backend.following for shard in self._shards.values())
+        if any(shard.down for shard in self._shards.values()):
+            self._look.set()
+        if degraded != self._degraded and self._receiver is not None:
+            self._degraded = degraded
+            self._receiver.degraded(degraded)
+
+    def moved(self, slot: int, owner: Address) -> None:
+        if self._owners[slot] != owner and not self._closed:
+            self._assign({slot: owner})
+            self._look.set()  # where one slot went, others may have gone too
+
+    # Slots
+
+    def _of(self, room: str) -> RedisBackend:
+        slot = slot_of(self._keys.room(room).encode())
+        return self._shard(self._owners[slot]).backend
+
+    def _shard(self, address: Address) -> _Shard:
+        shard = self._shards.get(address)
+        if shard is None:
+            shard = self._shards[address] = _Shard(self, self._make(address))
+            if self._receiver is not None:
+                self._do(shard.backend.start(shard), "start of a shard")
+        return shard
+
+    def _assign(self, owners: Mapping[int, Address]) -> None:
+        """Let rooms follow their slots, and leave primaries that have none any more."""
+        gone: dict[Address, set[int]] = {}
+        for slot, owner in owners.items():
+            before = self._owners[slot]
+            if before != owner:
+                gone.setdefault(before, set()).add(slot)
+                self._owners[slot] = owner
+        for address, slots in gone.items():
+            shard = self._shards.get(address)
+            if shard is None:
+                continue
+            homeless = shard.backend.release(slots)
+            for followed in homeless:
+                owner = self._owners[slot_of(followed.channel)]
+                self._shard(owner).backend.adopt(followed, degraded=shard.down)
+        if gone:
+            used = set(self._owners)
+            for address in self._shards.keys() - used:
+                shard = self._shards.pop(address)
+                self._do(shard.backend.close(), "end of a shard")
+            self.weigh()
+
+    async def _watching(self) -> None:
+        """Look who has which slot: now and then, and at once where something is odd."""
+        while True:
+            with contextlib.suppress(builtins.TimeoutError):
+                async with asyncio.timeout(self._timing.audit):
+                    await self._look.wait()
+            self._look.clear()
+            try:
+                found = await self._read()
+            except Exception:
+                _log.exception("Who has which slot cannot be found out")
+                found = None
+            if found is not None:
+                self._servers = found.servers | frozenset(self._cluster.hosts)
+                self._assign(found.owners())
+            self.weigh()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _read(self) -> SlotMap | None:
+        """What most of some servers say; None if none of them answers."""
+        for address in self._clients.keys() - self._servers:
+            await _aclose(self._clients.pop(address))
+        some = random.sample(sorted(self._servers), min(ASKED_AT_ONCE, len(self._servers)))
+        asking = {asyncio.create_task(self._ask(address)) for address in some}
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + ANSWER_WITHIN
+            maps: list[SlotMap] = []
+            running = asking
+            while running and (left := until - loop.time()) > 0:
+                done, running = await asyncio.wait(
+                    running, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
+                answers = [found for task in done if (found := task.result()) is not None]
+                if answers and not maps:
+                    until = min(until, loop.time() + OTHERS_WITHIN)
+                maps += answers
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.wait(asking)
+        return Counter(maps).most_common(1)[0][0] if maps else None
+
+    async def _ask(self, address: Address) -> SlotMap | None:
+        client = self._clients.get(address)
+        if client is None:
+            url = self._cluster.server(address)
+            client = self._clients[address] = connect.client(url, Retry(NoBackoff(), 0))
+        try:
+            # Split, so that the answer comes as it is.
+            asking: Any = client
+            found = SlotMap.read(await asking.execute_command("CLUSTER", "SLOTS"), address)
+        except (RedisError, OSError) as error:
+            _log.debug("%s:%d does not say who has which slot: %s", *address, error)
+            return None
+        return found if found.runs else None
+
+    # Internal
+
+    async def _at(self, room: str, call: Callable[[RedisBackend], Awaitable[_T]]) -> _T:
+        """Make a call where the room is, again and again if need be."""
+        attempt = 0
+        async with self._patiently(self._patience):
+            while True:
+                try:
+                    return await call(self._of(room))
+                except Unavailable as error:
+                    if self._closed:
+                        raise
+                    if not _redirected(error):
+                        self._look.set()
+                        attempt = max(attempt, 1)
+                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+
+    @contextlib.asynccontextmanager
+    async def _patiently(self, patience: float) -> AsyncIterator[None]:
+        if self._closed:
+            raise Unavailable("This node is closing; connect again.")
+        try:
+            async with asyncio.timeout(patience):
+                yield
+        except builtins.TimeoutError as error:
+            raise unavailable() from error
+
+    def _do(self, work: Awaitable[None], name: str) -> None:
+        task = asyncio.ensure_future(work)
+        if isinstance(task, asyncio.Task):
+            task.set_name(name)
+            self._work.add(task)
+            task.add_done_callback(self._work.discard)
+
+
+def backend_for(
+    url: str, node_id: str, *, prefix: str, room_life: float, timing: Timing
+) -> RedisBackend | ClusterBackend:
+    """The backend for any address that `redis_url` knows."""
+    known = servers(url)
+    if known is not None and known.kind == "cluster":
+        return ClusterBackend(known, node_id, prefix=prefix, room_life=room_life, timing=timing)
+    return RedisBackend(url, node_id, prefix=prefix, room_life=room_life, timing=timing)
+
+
+def _redirected(error: Unavailable) -> bool:
+    """Whether a call failed only because its slot is elsewhere, where it is now known to be."""
+    return isinstance(error.__cause__, MovedError)
+
+
+async def _aclose(client: Redis) -> None:
+    with contextlib.suppress(RedisError, OSError):
+        async with asyncio.timeout(1):
+            await client.aclose()

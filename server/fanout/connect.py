@@ -1,0 +1,101 @@
+"""Clients of redis-py: bounded in time and number, for one server or the primary Sentinels know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError
+
+from server.redis_url import Address, Servers, servers
+
+CONNECT_WITHIN = 1.0  # seconds
+ANSWER_WITHIN = 2.0
+CONNECTIONS = 64  # of one client; more calls wait their turn
+WAIT_FOR_CONNECTION = 5.0  # seconds
+
+_BOUNDS: dict[str, Any] = {
+    "protocol": 2,
+    "socket_connect_timeout": CONNECT_WITHIN,
+    "socket_timeout": ANSWER_WITHIN,
+}
+
+
+class Primary:
+    """The server that Sentinels hold to be the primary now.
+
+    It stands where redis-py's connections expect their pool, which tells them where to connect to.
+    """
+
+    is_master = True
+    check_connection = False
+
+    def __init__(self, known: Servers) -> None:
+        self._service = known.service
+        never = Retry(NoBackoff(), 0)
+        self._sentinels = [client(known.sentinel(address), never) for address in known.hosts]
+        self.address: Address | None = None  # that was told last
+
+    async def get_master_address(self) -> Address:
+        """Ask; raises `ConnectionError` while no Sentinel that answers knows a primary."""
+        why: list[str] = []
+        for sentinel in list(self._sentinels):
+            asking: Any = sentinel
+            try:
+                # Split, so that the answer comes as it is.
+                found = await asking.execute_command(
+                    "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service
+                )
+            except (RedisError, OSError) as error:
+                why.append(str(error) or type(error).__name__)
+                continue
+            if found is None:
+                why.append(f"knows no {self._service}")
+                continue
+            self._sentinels.remove(sentinel)
+            self._sentinels.insert(0, sentinel)  # whoever answers is asked first from now on
+            self.address = found[0].decode(), int(found[1])
+            return self.address
+        raise ConnectionError(f"No Sentinel tells the primary: {'; '.join(why)}")
+
+    async def aclose(self) -> None:
+        for sentinel in self._sentinels:
+            await sentinel.aclose()
+
+
+def client(url: str, retry: Retry, primary: Primary | None = None) -> Redis:
+    """A client whose every step is bounded: 1 s to connect, 2 s for an answer.
+
+    With `primary`, it connects there and not to the host in `url`. With a `retry` that never
+    retries, calls do not wait for each other's connections.
+    """
+    options: dict[str, Any] = {**parse_url(url), **_BOUNDS, "retry": retry}
+    if not url.startswith("unix:"):  # a socket of this machine has no such option
+        options["socket_keepalive"] = True
+    if primary is not None:
+        tls = options.get("connection_class") is SSLConnection
+        options["connection_class"] = (
+            SentinelManagedSSLConnection if tls else SentinelManagedConnection
+        )
+        options["connection_pool"] = primary
+    if not retry.get_retries():
+        return Redis.from_pool(ConnectionPool(**options))
+    return Redis.from_pool(
+        BlockingConnectionPool(max_connections=CONNECTIONS, timeout=WAIT_FOR_CONNECTION, **options)
+    )
+
+
+def behind_sentinels(url: str) -> Primary | None:
+    """Whom to ask for the primary, if `url` names Sentinels."""
+    known = servers(url)
+    return Primary(known) if known is not None and known.kind == "sentinel" else None
+
+
+def data_url(url: str) -> str:
+    """The URL for the servers with data: `url` itself unless it names Sentinels."""
+    known = servers(url)
+    return url if known is None else known.server(known.hosts[0])
