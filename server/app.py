@@ -65,9 +65,9 @@ def make_backend(settings: Settings) -> Backend:
     if settings.redis_url:
         # Imported here because whoever runs without Redis need not wait for its client to load.
         from server.fanout.bus import Timing
-        from server.fanout.redis import RedisBackend
+        from server.fanout.cluster import backend_for
 
-        return RedisBackend(
+        return backend_for(
             settings.redis_url,
             settings.node,
             prefix=settings.redis_prefix,
