@@ -29,6 +29,7 @@ from server.document.intake import SAMPLE_SIZE
 from server.document.pages import Index, parse_block
 from server.errors import EmptyDocument, Missing, TooLarge
 from tests.document.reference import is_open, read_whole
+from tests.properties import examples
 
 # What the cells of real and of odd files are made of; the csv module is asked what they mean.
 PIECES = [
@@ -487,7 +488,7 @@ def is_beyond_csv(text: str, dialect: Dialect) -> bool:
 DIALECTS_WITH_TEXTS = dialects().flatmap(lambda d: st.tuples(st.just(d), texts_of(d)))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(DIALECTS_WITH_TEXTS, BLOCK_SIZES, st.integers(1, 9))
 def test_every_dialect_is_cut_as_it_reads_as_a_whole(
     dialect_and_text: tuple[Dialect, str], block_size: int, chunk: int
@@ -508,7 +509,7 @@ def test_every_dialect_is_cut_as_it_reads_as_a_whole(
     assert again.report == cutter.report
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(DIALECTS_WITH_TEXTS)
 def test_the_csv_module_reads_what_it_knows_of_just_so(
     dialect_and_text: tuple[Dialect, str],

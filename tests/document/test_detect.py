@@ -17,6 +17,7 @@ from server.document.detect import SAMPLE_SIZE, Detected, detect_dialect
 from server.document.encodings import sniff_encoding
 from tests.data.polluted import Case, cases, write
 from tests.data.truth import TRUTHS, Truth
+from tests.properties import examples
 
 FILES = Path(__file__).parents[1] / "data" / "files"
 CASES = list(cases())
@@ -133,7 +134,7 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
 
 
 @given(tables(), st.sampled_from("\t,;|"), st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_a_clean_table_is_understood_whatever_it_says(table, delimiter, always, end):
     text = write(table, delimiter=delimiter, always=always, end=end)
     found = detect_dialect(text, whole=True)

@@ -22,6 +22,7 @@ from server.document.sheets import convert
 from server.document.unpack import SHEETS, Kind, recognise
 from server.errors import TablecastError
 from tests.document.test_intake import zipped
+from tests.properties import examples
 
 DATA = Path(__file__).parents[1] / "data"
 FILES = sorted((DATA / "files").iterdir())
@@ -66,7 +67,7 @@ def ingest(source: bytes, draw: random.Random) -> None:
     assert intake.columns > 0
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.sampled_from(ODD) | st.binary(max_size=20), max_size=40), st.integers(0, 99))
 def test_odd_bytes_never_break_it(pieces: list[bytes], seed: int) -> None:
     ingest(b"".join(pieces), random.Random(seed))
@@ -120,7 +121,7 @@ STARTS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     st.sampled_from(STARTS),
     st.integers(0, 2000),
@@ -166,20 +167,20 @@ def test_whatever_is_kept_as_a_sheet_ends_in_cells_or_in_a_sentence(
 @pytest.mark.parametrize(
     "source",
     [
-        b"x" * (16 * MIB),
-        b'a\t"' + b"x\n" * (8 * MIB),
-        b"\t" * (16 * MIB),
-        b"\n" * (16 * MIB),
-        b'"' * (16 * MIB),
-        b"'a\\'\n" * (3 * MIB),
+        b"x" * (10 * MIB),
+        b'a\t"' + b"x\n" * (5 * MIB),
+        b"\t" * (10 * MIB),
+        b"\n" * (10 * MIB),
+        b'"' * (10 * MIB),
+        b"'a\\'\n" * (2 * MIB),
         b"# comment\n" * MIB + b"a\tb\n",
         b"\r" * (8 * MIB) + b"a",
-        gzip.compress(b"a b\n" * (4 * MIB)),
-        bz2.compress(b"a b\n" * (4 * MIB)),
-        zstandard.compress(b"a b\n" * (4 * MIB)),
-        zipped(bytes(16 * MIB)),
-        zipped(b"a,b\n" * (4 * MIB)),
-        ("a\tb\n" * (2 * MIB)).encode("utf-16"),
+        gzip.compress(b"a b\n" * (5 * MIB // 2)),
+        bz2.compress(b"a b\n" * (MIB // 4)) * 10,
+        zstandard.compress(b"a b\n" * (5 * MIB // 2)),
+        zipped(bytes(10 * MIB)),
+        zipped(b"a,b\n" * (5 * MIB // 2)),
+        ("a\tb\n" * (5 * MIB // 4)).encode("utf-16"),
     ],
     ids=[
         *("one line", "an open quote", "tabs", "newlines", "quotes", "escaped quotes"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from server.document.blocks import Block, CutSoFar
 from server.document.intake import Intake
+from tests.properties import examples
 
 BLOCK = 120
 RECORD = 600
@@ -59,7 +60,7 @@ CELLS = st.sampled_from(
 RECORDS = st.lists(st.lists(CELLS, min_size=1, max_size=5), min_size=1, max_size=60)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     records=RECORDS,
     end=st.sampled_from(["\n", "\r\n", "\r"]),

@@ -14,6 +14,7 @@ from server.document.growth import Grown, Piece, RowStream, Tail, grow, missing_
 from server.document.records import read_records
 from server.errors import TooLarge
 from tests.document.reference import read_whole
+from tests.properties import examples
 
 CSV = Dialect(delimiter=",")
 DUMP = Dialect(quote="", escape="\\")
@@ -76,7 +77,7 @@ def tail_of(blocks: list[Block]) -> Tail:
 # The stream
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(streams(), st.sampled_from([3, 20, 1000]))
 def test_rows_are_the_same_however_they_come_in(
     stream: tuple[Dialect, str, list[bytes]], block_size: int
@@ -89,7 +90,7 @@ def test_rows_are_the_same_however_they_come_in(
     assert [record for found in records for record in found] == read_whole(text, dialect)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(streams())
 def test_a_record_is_given_as_soon_as_its_line_end_is_certain(
     stream: tuple[Dialect, str, list[bytes]],
@@ -171,7 +172,7 @@ def test_a_long_record_that_comes_slowly_is_one_record() -> None:
     assert pieces[0].source == cell + b",end\n"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(streams(), st.sampled_from(DIALECTS), st.integers(0, 6))
 def test_rows_that_were_not_added_yet_can_be_read_otherwise(
     stream: tuple[Dialect, str, list[bytes]], other: Dialect, at: int
@@ -194,7 +195,7 @@ def test_rows_that_were_not_added_yet_can_be_read_otherwise(
 # The document
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(streams(), st.data(), st.sampled_from([4, 30, 1000]))
 def test_a_document_with_rows_added_reads_as_both_one_after_the_other(
     stream: tuple[Dialect, str, list[bytes]], data: Any, block_size: int

@@ -31,6 +31,7 @@ from server.errors import (
     TooLarge,
     Unsupported,
 )
+from tests.properties import examples
 
 if sys.version_info >= (3, 14):
     import compression.zstd as zstd
@@ -399,7 +400,7 @@ def test_a_hidden_file_in_a_zip_is_no_way_around_a_limit() -> None:
 # Anything at all
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     kind=st.sampled_from(sorted(PACKED)),
     begin=st.sampled_from([b"", *(pack(TABLE[:200]) for pack in PACK.values())]),
@@ -417,7 +418,7 @@ def test_any_bytes_end_in_bytes_or_in_a_sentence(
     assert told
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     kind=st.sampled_from(sorted(PACKED)),
     method=st.sampled_from(METHODS),
