@@ -177,7 +177,7 @@ def _add_routes(
     socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node, render)
     original = OriginalDoors(hub, backend, reader, uploads, settings)
     presence = PresenceDoor(backend, rooms)
-    chat = ChatDoor(backend, keeper, render, settings.trusted_proxies)
+    chat = ChatDoor(backend, keeper, render, settings)
     health = HealthDoor(backend, hub)
     app.on_shutdown.append(lambda _: health.close())
     app.add_routes(

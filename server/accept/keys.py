@@ -26,7 +26,8 @@ from server.accept.access import (
     wrong_key,
 )
 from server.accept.bodies import json_body
-from server.accept.guard import Buckets, address_of, room_of, site_of
+from server.accept.guard import Buckets, room_of, site_of
+from server.accept.limits import asker_of
 from server.document.messages import encode
 from server.errors import BadMessage, Conflict, RateLimited
 from server.fanout import changes, ownership
@@ -74,7 +75,7 @@ class Founder:
         rate = settings.rooms_per_second
         self._backend = backend
         self._rate = rate
-        self._trusted = settings.trusted_proxies
+        self._settings = settings
         self._buckets = Buckets(rate, max(1, ROOMS_AT_ONCE * rate))
 
     async def make(self, request: web.Request) -> Made:
@@ -82,7 +83,8 @@ class Founder:
 
         Raises `RateLimited`, `Unavailable`.
         """
-        if not self._buckets.take(address_of(request, self._trusted)):
+        asker = asker_of(request, self._settings)
+        if asker is not None and not self._buckets.take(asker):
             raise RateLimited(
                 "Too many rooms were started from your address just now. Wait a little.",
                 after=1 / self._rate,
