@@ -9,9 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from http import HTTPStatus
 from typing import Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from server.accept.headers import OF_ALL, OF_DATA
+from server.document.messages import encode
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +30,16 @@ PLACES: Final = 64
 _NO_PLACE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
+)
+_NOT_UNDERSTOOD: Final = encode(
+    {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "This is no request that HTTP allows.",
+        "code": "bad_message",
+        "retry": False,
+    }
 )
 
 
@@ -154,12 +169,38 @@ class _Newcomer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         connection = cast(asyncio.Transport, transport)
         if self._gate.admit(connection, self._server):
-            protocol = self._server()
+            loop = asyncio.get_running_loop()
+            protocol = _Handler(self._server, loop=loop, access_log=cast(logging.Logger, None))
             connection.set_protocol(protocol)
             protocol.connection_made(connection)
         else:
             connection.write(_NO_PLACE)
             connection.close()
+
+
+class _Handler(web.RequestHandler):
+    """The library's, which would say back, and write down, what it did not understand."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        log.debug("a request that cannot be understood: %s", type(exc).__name__)
+        response = web.Response(
+            status=HTTPStatus.BAD_REQUEST,
+            body=_NOT_UNDERSTOOD,
+            content_type="application/problem+json",
+            headers=OF_ALL | {"Content-Security-Policy": OF_DATA, "Cache-Control": "no-store"},
+        )
+        response.force_close()
+        return response
 
 
 def most_connections() -> int:

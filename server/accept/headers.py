@@ -26,8 +26,8 @@ _OF_PAGES: Final = {
     "base-uri": "'none'",
 }
 # Not meant to be shown as a page. If it is, it is on its own: no scripts, no cookies, no forms.
-_OF_DATA: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_OF_ALL: Final = {
+OF_DATA: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
+OF_ALL: Final = {
     "X-Content-Type-Options": "nosniff",
     # Not `no-referrer`: with that, browsers hide the origin of our own forms from us as well.
     "Referrer-Policy": "same-origin",
@@ -70,14 +70,14 @@ class Headers:
         if response.status == 101:
             return  # no document; and each viewer's connection begins with it
         site = site_of(request, self._trusted)
-        for name, value in _OF_ALL.items():
+        for name, value in OF_ALL.items():
             headers.setdefault(name, value)
         if response.content_type == "text/html":
             headers.setdefault("Content-Security-Policy", self._policy(site.scheme, site.host))
             if not self._embedders:
                 headers.setdefault("X-Frame-Options", "DENY")
         else:
-            headers.setdefault("Content-Security-Policy", _OF_DATA)
+            headers.setdefault("Content-Security-Policy", OF_DATA)
             headers.setdefault("X-Frame-Options", "DENY")
         if site.scheme == "https":
             headers.setdefault("Strict-Transport-Security", _HTTPS_ONLY)

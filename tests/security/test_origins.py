@@ -78,7 +78,7 @@ async def test_no_door_becomes_a_socket_for_a_foreign_origin(node: Node) -> None
 
 
 async def test_a_method_that_no_door_knows_is_no_way_around(node: Node) -> None:
-    for method in ("POST", "PATCH", "BREW"):
+    for method in ("POST", "PATCH", "PURGE", "PROPFIND"):
         async with node.http.request(
             method, f"/api/rooms/{ROOM}", headers={"Origin": EVIL}
         ) as response:
