@@ -151,7 +151,8 @@ class _Original(Connection):
         try:
             await job
         except TablecastError as error:
-            self.errors += isinstance(error, Refused) and not isinstance(error, UNLUCKY)
+            counts = isinstance(error, Refused | RateLimited)
+            self.errors += counts and not isinstance(error, UNLUCKY)
             self.refuse()
         else:
             self.errors = 0
