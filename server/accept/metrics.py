@@ -42,6 +42,8 @@ RESYNCS: Final = (
     "unreadable",
 )
 OUTCOMES: Final = ("completed", "failed", "paused")
+INTERNAL: Final = (("internal", "api"), ("internal", "page"), ("internal", "socket"))
+FULL: Final = (("append", "full"), ("put_blocks", "full"))
 
 
 class MetricsDoor:
@@ -178,8 +180,8 @@ class _NodeCollector(Collector):
             "Calls of Redis that failed (unreachable, full, refused).",
             labels=["operation", "reason"],
         )
-        for labels, count in list(counts.failures.items()):
-            failures.add_metric(labels, count)
+        for call in dict.fromkeys((*FULL, *counts.failures)):
+            failures.add_metric(call, counts.failures[call])
         yield failures
 
     def _doors(self, counts: Counts) -> Iterator[Metric]:
@@ -202,8 +204,8 @@ class _NodeCollector(Collector):
             "Errors that a viewer or a program was told, by code and door.",
             labels=["code", "door"],
         )
-        for labels, count in list(counts.errors.items()):
-            errors.add_metric(labels, count)
+        for error in dict.fromkeys((*INTERNAL, *counts.errors)):
+            errors.add_metric(error, counts.errors[error])
         yield errors
         yield _counter("tablecast_page_turns", "Pages turned through this node.", counts.page_turns)
         yield _counter(

@@ -49,6 +49,6 @@ def own_redis() -> Iterator[RedisServer]:
 @pytest.fixture
 async def redis_node(own_redis: RedisServer, start_node: StartNode) -> Node:
     started: Node = await start_node(
-        RedisBackend(own_redis.url, secrets.token_hex(4), timing=WATCHFUL)
+        RedisBackend(own_redis.url, secrets.token_hex(4), timing=WATCHFUL, patience=1)
     )
     return started
