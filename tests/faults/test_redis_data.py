@@ -8,33 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.faults.copies import Copy
 from tests.faults.watcher import Watcher, agree
 from tests.faults.world import PATIENCE, World
 from tests.room_client import table
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
-
-
-class Copy:
-    """The room as Redis has it now, to be brought back later."""
-
-    def __init__(self, world: World, values: dict[bytes, bytes]) -> None:
-        self._world = world
-        self._values = values
-
-    @classmethod
-    async def of(cls, world: World) -> Copy:
-        keys = [key async for key in world.raw.scan_iter(f"{world.key}*")]
-        return cls(world, {key: await world.redis_does("DUMP", key) for key in keys})
-
-    async def restore(self) -> None:
-        """In one step, as a Redis comes back from an old file or a replica that was behind."""
-        async with self._world.raw.pipeline(transaction=True) as pipe:
-            for key in [key async for key in self._world.raw.scan_iter(f"{self._world.key}*")]:
-                pipe.delete(key)
-            for key, value in self._values.items():
-                pipe.restore(key, 0, value, replace=True)
-            await pipe.execute()
 
 
 @pytest.fixture
@@ -93,7 +72,7 @@ async def test_a_revision_that_went_back_is_noticed_and_everyone_goes_back_toget
     world: World, watchers: list[Watcher]
 ) -> None:
     await talk(watchers, "kept", page_no=2)
-    copy = await Copy.of(world)
+    copy = await Copy.of(world.raw, world.key)
     epoch = watchers[0].epoch
     await talk(watchers, "lost", "lost too", page_no=9)
     await copy.restore()
@@ -109,7 +88,7 @@ async def test_whoever_comes_after_it_went_back_sees_what_the_others_come_to_see
     world: World, watchers: list[Watcher]
 ) -> None:
     await talk(watchers, "kept", page_no=2)
-    copy = await Copy.of(world)
+    copy = await Copy.of(world.raw, world.key)
     await talk(watchers, "lost", page_no=9)
     await copy.restore()
     late = [await world.watch(0), await world.watch(1)]
@@ -122,7 +101,7 @@ async def test_a_room_that_went_back_and_came_as_far_again_is_not_taken_for_the_
 ) -> None:
     """Others, who had not seen what was lost, have gone on from the older state meanwhile."""
     await talk(watchers, "kept", page_no=2)
-    copy = await Copy.of(world)
+    copy = await Copy.of(world.raw, world.key)
     await talk(watchers, "lost", "lost too", page_no=9)
     for proxy in world.proxies:
         proxy.refuse()
@@ -147,7 +126,7 @@ async def test_it_is_noticed_too_where_no_connection_broke(
     world: World, watchers: list[Watcher], changes: int
 ) -> None:
     await talk(watchers, "kept", page_no=2)
-    copy = await Copy.of(world)
+    copy = await Copy.of(world.raw, world.key)
     await talk(watchers, "lost", "lost too", page_no=9)
     stranger = await world.stranger()
     await copy.restore()
@@ -165,7 +144,7 @@ async def test_the_same_copy_restored_again_and_again_leaves_nobody_behind(
     world: World, watchers: list[Watcher]
 ) -> None:
     await talk(watchers, "kept", page_no=2)
-    copy = await Copy.of(world)
+    copy = await Copy.of(world.raw, world.key)
     for round in range(3):
         await talk(watchers, f"lost {round}", page_no=3 + round)
         await copy.restore()

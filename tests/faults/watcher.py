@@ -56,7 +56,8 @@ class Watcher(RoomClient):
         return {
             "epoch": self.epoch,
             "rev": self.rev,
-            "registers": self.registers,
+            # One that was told to be null has no value, like one that was never told.
+            "registers": {name: v for name, v in self.registers.items() if v is not None},
             "page": {name: page.get(name) for name in ("document", "first_row", "data")},
             "chat": [(said["id"], said["rev"], said["body"]) for said in self.chat],
         }

@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -160,21 +160,27 @@ class WorldOfProcesses(World):
         *,
         nodes: int = 2,
         settings: Mapping[str, str] = {},
+        each: Sequence[Mapping[str, str]] = (),
         with_nginx: bool = False,
     ) -> None:
+        """`settings` are variables for all nodes, `each` for the first one, the second one …"""
         super().__init__(redis)
         self.directory = directory
         self.nodes: list[Node] = []
         self.nginx: Nginx | None = None
         self._count = nodes
         self._settings = settings
+        self._each = [*each, *[{}] * (nodes - len(each))]
         self._with_nginx = with_nginx
 
     async def _start(self, ending: AsyncExitStack) -> None:
         for number in range(1, self._count + 1):
             proxy = await ending.enter_async_context(FaultProxy(self.redis.port, resp=True))
             node = Node(
-                f"node-{number}", self.directory, redis_url=proxy.url, settings=self._settings
+                f"node-{number}",
+                self.directory,
+                redis_url=proxy.url,
+                settings={**self._settings, **self._each[number - 1]},
             )
             ending.callback(node.kill)
             self.proxies.append(proxy)
