@@ -153,6 +153,7 @@ class _Original(Connection):
         except TablecastError as error:
             counts = isinstance(error, Refused | RateLimited)
             self.errors += counts and not isinstance(error, UNLUCKY)
+            self._hub.counts.errors[error.code, "original"] += 1
             self.refuse()
         else:
             self.errors = 0
