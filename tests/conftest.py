@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,19 +52,58 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+class Stacks:
+    """Starting a stack takes as long as most tests do, so the last one is kept for the next test
+    that asks for the same; what was ended in it is started again."""
+
+    def __init__(self) -> None:
+        self._kept: Stack | None = None
+        self._options: dict[str, Any] = {}
+
+    async def take(self, directory: Path, options: dict[str, Any]) -> Stack:
+        stack, self._kept = self._kept, None
+        if stack is not None and options == self._options:
+            try:
+                await stack.mend()
+                return stack
+            except AssertionError:
+                pass  # it is beyond that
+        if stack is not None:
+            stack.close()
+        return await Stack(directory, **options).__aenter__()
+
+    def keep(self, stack: Stack, options: dict[str, Any]) -> None:
+        self.close()
+        self._kept, self._options = stack, options
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+
+
+@pytest.fixture(scope="session")
+def stacks() -> Iterator[Stacks]:
+    stacks = Stacks()
+    yield stacks
+    stacks.close()
+
+
 @pytest.fixture
-def start_stack(tmp_path: Path) -> Iterator[StartStack]:
-    """`await start_stack(nodes=3, settings={...})`: Redis, nodes, Nginx; ended after the test."""
-    with ExitStack() as ending:
+def start_stack(tmp_path_factory: pytest.TempPathFactory, stacks: Stacks) -> Iterator[StartStack]:
+    """`await start_stack(nodes=3, settings={...})`: Redis, nodes, Nginx, for this test alone.
 
-        async def start(**options: Any) -> Stack:
-            directory = tmp_path / f"stack-{len(list(tmp_path.iterdir()))}"
-            directory.mkdir()
-            stack = Stack(directory, **options)
-            ending.callback(stack.close)
-            return await stack.__aenter__()
+    Rooms of other tests may be in it, so use one of your own.
+    """
+    started: list[tuple[Stack, dict[str, Any]]] = []
 
-        yield start
+    async def start(**options: Any) -> Stack:
+        stack = await stacks.take(tmp_path_factory.mktemp("stack"), options)
+        started.append((stack, options))
+        return stack
+
+    yield start
+    for stack, options in started:
+        stacks.keep(stack, options)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -18,7 +18,7 @@ from tests.room_client import table
 
 pytestmark = [pytest.mark.timeout(150), pytest.mark.processes]
 
-DATA = table(400_000, columns=4)  # some 18 MB
+DATA = table(200_000, columns=4)  # some 9 MB
 # One small piece at a time, so that there is a middle in which something can happen.
 SLOWLY = {"TABLECAST_CHUNK_LIMIT": "8KiB", "TABLECAST_UPLOAD_WINDOW": "8KiB"}
 
