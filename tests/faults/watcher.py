@@ -81,6 +81,11 @@ class Watcher(RoomClient):
         shown = self.page.get("document"), self.page.get("first_row")
         return shown == (wanted["document"], wanted["offset"] + 1)
 
+    async def close(self) -> None:
+        if self._socket is not None:
+            self._socket._response.close()  # also where it was cut off in the middle
+        await super().close()
+
     async def chats(self, body: str) -> str:
         """Say something; its id. Whether it was taken shows in the chat, or in `errors`."""
         id = str(uuid.uuid4())
