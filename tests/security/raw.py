@@ -94,10 +94,10 @@ class Raw:
         except ConnectionError:
             pass
 
-    async def shake_hands(
-        self, room: str, *, deflate: bool = False, early: bytes = b"", path: str = "/ws/"
+    def ask_for_socket(
+        self, room: str, early: bytes = b"", *, deflate: bool = False, path: str = "/ws/"
     ) -> None:
-        """Become a socket; `early` is sent in the same write as the request."""
+        """Send the handshake's request, and `early` in the same write."""
         extensions = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else ""
         self.send(
             f"GET {path}{room} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
@@ -105,6 +105,12 @@ class Raw:
             f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extensions}\r\n".encode(),
             early,
         )
+
+    async def shake_hands(
+        self, room: str, *, deflate: bool = False, early: bytes = b"", path: str = "/ws/"
+    ) -> None:
+        """Become a socket; `early` is sent in the same write as the request."""
+        self.ask_for_socket(room, early, deflate=deflate, path=path)
         async with asyncio.timeout(PATIENCE):
             self.answer = await self.reader.readuntil(b"\r\n\r\n")
         assert self.answer.startswith(b"HTTP/1.1 101 "), self.answer

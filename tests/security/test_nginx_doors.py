@@ -8,9 +8,10 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from io import BytesIO
+from email import message_from_bytes
+from email.message import Message
+from typing import NamedTuple
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -61,54 +62,64 @@ async def lonely(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ngin
     nginx.kill()
 
 
-async def get(url: str, accept: str = "*/*", **options: BytesIO) -> aiohttp.ClientResponse:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.request(
-            "POST" if options else "GET", url, headers={"Accept": accept}, **options
-        ) as response,
-    ):
-        await response.read()
-        return response
+class Told(NamedTuple):
+    status: int
+    headers: Message
+    body: bytes
+
+
+async def ask(nginx: Nginx | Node, path: str, *lines: str, body: int = 0) -> Told:
+    """The answer to a GET with these lines, or to the request that is the first, and its body."""
+    start = lines[0] if lines and ":" not in lines[0] else f"GET {path} HTTP/1.1"
+    rest = [line for line in lines if ":" in line]
+    head = [start, "Host: here", "Connection: close", *rest]
+    async with await Raw.open(nginx.port) as raw:
+        raw.send("\r\n".join(head).encode() + b"\r\n\r\n", bytes(body))
+        answer, _, text = (await raw.all()).partition(b"\r\n\r\n")
+    status, _, headers = answer.partition(b"\r\n")
+    return Told(int(status.split()[1]), message_from_bytes(headers), text)
 
 
 async def test_metrics_are_not_shown_to_the_outside(nginx: Nginx, node: Node) -> None:
     for path in ("/metrics", "//metrics", "/./metrics", "/%6detrics", "/x/../metrics"):
-        response = await get(nginx.url + path)
-        assert response.status == 404, path
-        assert "tablecast_" not in await response.text()
-    assert (await get(f"{node.url}/metrics")).status == 200
+        told = await ask(nginx, path)
+        assert told.status == 404, path
+        assert b"tablecast_" not in told.body
+    assert b"tablecast_" in (await ask(node, "/metrics")).body
 
 
 async def test_headers_come_once_whoever_answers(nginx: Nginx, lonely: Nginx) -> None:
+    html = "Accept: text/html"
+    too_large = ("POST /api/rooms HTTP/1.1", "Content-Length: 3000000")
     answers = [
-        await get(f"{nginx.url}/"),
-        await get(f"{nginx.url}/nowhere"),
-        await get(f"{nginx.url}/metrics"),
-        await get(f"{nginx.url}/nginx/health"),
-        await get(f"{nginx.url}/api/rooms", data=BytesIO(bytes(2 << 20))),
-        await get(f"{lonely.url}/", "text/html"),
-        await get(f"{lonely.url}/"),
+        await ask(nginx, "/"),
+        await ask(nginx, "/nowhere"),
+        await ask(nginx, "/metrics"),
+        await ask(nginx, "/nginx/health"),
+        await ask(nginx, "/", *too_large, body=3_000_000),
+        await ask(nginx, "/", "Content-Length: 1", "Content-Length: 2"),
+        await ask(lonely, "/", html),
+        await ask(lonely, "/"),
     ]
-    assert [answer.status for answer in answers] == [200, 404, 404, 200, 413, 503, 503]
-    for answer in answers:
-        told = answer.headers
-        assert len(told.getall("Content-Security-Policy")) == 1
-        assert "frame-ancestors 'none'" in told["Content-Security-Policy"]
-        assert told.getall("X-Content-Type-Options") == ["nosniff"]
-        assert told.getall("Referrer-Policy") == ["same-origin"]
-        assert told.getall("X-Frame-Options") == ["DENY"]
-        assert told.getall("Cache-Control") == ["no-store"]
-        assert told.getall("Server") == ["nginx"]
-        retry = ["2"] if answer.status == 503 else []
-        assert told.getall("Retry-After", []) == retry
+    assert [told.status for told in answers] == [200, 404, 404, 200, 413, 400, 503, 503]
+    for told in answers:
+        headers = told.headers
+        (policy,) = headers.get_all("Content-Security-Policy", [])
+        assert "frame-ancestors 'none'" in policy
+        assert headers.get_all("X-Content-Type-Options") == ["nosniff"]
+        assert headers.get_all("Referrer-Policy") == ["same-origin"]
+        assert headers.get_all("X-Frame-Options") == ["DENY"]
+        assert headers.get_all("Cache-Control") == ["no-store"]
+        assert headers.get_all("Server") == ["nginx"]
+        retry = ["2"] if told.status == 503 else []
+        assert headers.get_all("Retry-After", []) == retry
 
 
 async def test_the_style_of_the_page_that_nobody_is_there_is_the_one_that_is_allowed(
     lonely: Nginx,
 ) -> None:
-    page = await get(f"{lonely.url}/t/room", "text/html")
-    text = await page.text()
+    page = await ask(lonely, "/t/room", "Accept: text/html")
+    text = page.body.decode()
     (style,) = re.findall("<style>(.*?)</style>", text)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in page.headers["Content-Security-Policy"]
@@ -134,26 +145,33 @@ async def test_large_heads_are_refused_before_a_node_sees_them(nginx: Nginx) -> 
             assert told == b"" or told.split()[1] in (b"400", b"431", b"494"), told[:100]
 
 
+async def from_there(nginx: Nginx, room: str) -> Raw:
+    """A connection from another address that asks to become a socket."""
+    raw = Raw(
+        *await asyncio.open_connection("127.0.0.1", nginx.port, local_addr=(AWAY_FROM_HERE, 0))
+    )
+    raw.ask_for_socket(room)
+    return raw
+
+
 async def test_one_address_has_so_many_connections_and_the_machine_itself_any_number(
     nginx: Nginx, others: Others
 ) -> None:
     async with AsyncExitStack() as ending:
         for _ in range(8):
             await ending.enter_async_context(RoomClient(nginx.url, others.room))
-        connector = aiohttp.TCPConnector(local_addr=(AWAY_FROM_HERE, 0))
-        session = await ending.enter_async_context(aiohttp.ClientSession(connector=connector))
-        sockets = [await session.ws_connect(f"{nginx.url}/ws/{others.room}") for _ in range(5)]
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await session.ws_connect(f"{nginx.url}/ws/{others.room}")
-        assert refused.value.status == 429
-        async with session.get(nginx.url) as answer:
-            assert answer.status == 429
-            assert (await answer.json(content_type=None))["code"] == "rate_limited"
-        await sockets[0].close()
+        others_there = [await from_there(nginx, others.room) for _ in range(5)]
+        for raw in others_there:
+            await ending.enter_async_context(raw)
+            assert b" 101 " in await raw.reader.readuntil(b"\r\n\r\n")
+        async with await from_there(nginx, others.room) as sixth:
+            assert b" 429 " in await sixth.reader.readuntil(b"\r\n\r\n")
+            assert b'"rate_limited"' in await sixth.reader.readuntil(b"}")
+        others_there[0].reset()
         async with asyncio.timeout(PATIENCE):
             while True:
-                async with session.get(nginx.url) as answer:
-                    if answer.status == 200:
+                async with await from_there(nginx, others.room) as sixth:
+                    if b" 101 " in await sixth.reader.readuntil(b"\r\n\r\n"):
                         break
     await others.go_on()
 
