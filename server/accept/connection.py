@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from server.accept.wire import Socket, Wire
+from server.accept.wire import Allowance, Socket, Wire
 from server.live.frames import pong
 from server.live.hub import Hub
 from server.live.viewer import Viewer
@@ -91,8 +91,10 @@ class Connection(ABC):
                 continue
             elif message.type is WSMsgType.TEXT:
                 await self.text(message.data)
+                wire.handled()
             elif message.type is WSMsgType.BINARY:
                 await self.binary(message.data)
+                wire.handled()
             else:
                 return
             if self.is_unbearable or wire.is_flooded:
@@ -117,14 +119,17 @@ async def serve(
     *,
     message_limit: int,
     wording: Wording | None = None,
+    allowance: Allowance | None = None,
 ) -> web.StreamResponse:
     """Be the door of a socket: whoever asks is a viewer of `room` until it leaves.
 
     `message_limit`: bytes of a message beyond which the connection ends (1009). A message is
-    buffered whole, so it stays near the largest sensible one. Raises `Draining`, `Full`.
+    buffered whole, so it stays near the largest sensible one. `allowance`: for what all sockets of
+    this kind buffer together; who would need more is sent away until later (1013). Raises
+    `Draining`, `Full`.
     """
     hub.admit()
-    ws = Socket(message_limit)
+    ws = Socket(message_limit, allowance)
     wire = await ws.open(request)
     transport = request.transport
     if wire is None or transport is None:
@@ -137,6 +142,13 @@ async def serve(
 
     ws.leaves = leaves
     connection = connect(viewer, ws)
+    leaving: list[asyncio.Task[None]] = []
+
+    def crowded() -> None:
+        job = connection.end(WSCloseCode.TRY_AGAIN_LATER)
+        leaving.append(asyncio.create_task(job, name="try again later"))
+
+    wire.crowded = crowded
     try:
         await connection.run(wire)
     except ConnectionResetError:
@@ -149,6 +161,9 @@ async def serve(
     finally:
         hub.leave(viewer)
         await connection.close()
+        wire.release()
+        if leaving:
+            await asyncio.wait(leaving)
     return ws
 
 

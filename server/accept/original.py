@@ -22,6 +22,7 @@ from server.accept.guard import TokenBucket, room_of
 from server.accept.turn import TURNING, turn
 from server.accept.upload import SENDING
 from server.accept.uploads import Uploads
+from server.accept.wire import Allowance
 from server.document.messages import Document, Person
 from server.errors import (
     BadMessage,
@@ -47,6 +48,8 @@ from server.settings import Settings
 # Bytes of a file that comes as one message, and is buffered whole; as much again and the
 # connection ends.
 FILE_LIMIT: Final = 10 * 1024 * 1024
+# Bytes of files that wait at one node at once, in all: what is buffered must not fill its memory.
+FILES_AT_ONCE: Final = 256 * 1024 * 1024
 # Bytes of it that are cut at a time, so that others get their turns in between.
 STEP: Final = 256 * 1024
 # Files have no names here. The ending says what they are meant to be.
@@ -72,6 +75,7 @@ class OriginalDoors:
         # One of each, so that what is told is encoded once for all who are told.
         self.tables = TableWording(reader)
         self._chats = ChatWording()
+        self._allowance = Allowance(FILES_AT_ONCE)
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         """To the page of a fresh room."""
@@ -102,7 +106,13 @@ class OriginalDoors:
             return Onlooker(self, viewer, ws)
 
         return await serve(
-            request, self.hub, room, connect, message_limit=2 * FILE_LIMIT, wording=self.tables
+            request,
+            self.hub,
+            room,
+            connect,
+            message_limit=2 * FILE_LIMIT,
+            wording=self.tables,
+            allowance=self._allowance,
         )
 
 

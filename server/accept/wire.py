@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -42,10 +43,37 @@ _WAKE: Final = b"\x89\x80\x00\x00\x00\x00"
 _CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
 
+# Bytes of a message that count against no allowance: everybody may say something short.
+_SHORT: Final = 64 * 1024
+
+
+class Allowance:
+    """Bytes that many connections may together hold of what was sent to them."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> bool:
+        """False if there are not so many left."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        self.left += size
+
+
 class Wire(asyncio.Protocol):
-    """Receives in front of `inner`. `is_flooded`: nothing is taken in any more, send it away."""
+    """Receives in front of `inner`. `is_flooded`: nothing is taken in any more, send it away.
+    `crowded` is called where that is so only because the `allowance` of all is used up just now.
+
+    Whoever reads says with `handled` that it needs a message no longer, and with `release` that it
+    needs nothing more.
+    """
 
     __slots__ = (
+        "_allowance",
         "_broken",
         "_budget",
         "_budget_at",
@@ -55,11 +83,18 @@ class Wire(asyncio.Protocol):
         "_open",
         "_rest",
         "_since",
+        "_size",
+        "_taken",
+        "crowded",
         "is_flooded",
     )
 
-    def __init__(self, inner: asyncio.Protocol) -> None:
+    def __init__(self, inner: asyncio.Protocol, allowance: Allowance | None = None) -> None:
         self.is_flooded = False
+        self.crowded: Callable[[], None] = lambda: None
+        self._allowance = allowance
+        self._size = 0  # bytes of the present message so far
+        self._taken: deque[int] = deque([0])  # of the allowance, for each message; the present last
         self._inner = inner
         self._held = b""  # the head of a frame of which the rest has not come
         self._rest = 0  # bytes of the present frame's payload that are to come
@@ -87,6 +122,18 @@ class Wire(asyncio.Protocol):
         except TimeoutError:
             transport.abort()
 
+    def handled(self) -> None:
+        """A message was done with, the oldest of those that came."""
+        if self._allowance is not None and len(self._taken) > 1:
+            self._allowance.give(self._taken.popleft())
+
+    def release(self) -> None:
+        """Nothing will be done with what else came."""
+        if self._allowance is not None:
+            self._broken = True
+            self._allowance.give(sum(self._taken))
+            self._taken = deque([0])
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
@@ -108,9 +155,11 @@ class Wire(asyncio.Protocol):
             data, self._held = self._held + data, b""
         size = len(data)
         at = min(self._rest, size)
+        if at and not self._hold(at):
+            return
         self._rest -= at
         if at and not self._rest and not self._open:
-            self._since = None
+            self._is_whole()
         passed: list[bytes] = []  # what goes on, where something between it does not
         start = 0  # of what goes on next
         frames = 0
@@ -130,6 +179,8 @@ class Wire(asyncio.Protocol):
                 self._give_up(data[start:at], passed, _WAKE)
                 return
             end = begin + length
+            if not first & 0x8 and not self._hold(min(end, size) - begin):
+                return
             if first & 0x8:
                 # Short and told from its content; nothing of it goes on before it is here.
                 if end > size:
@@ -190,7 +241,28 @@ class Wire(asyncio.Protocol):
             if self._since is None:
                 self._since = time.monotonic()
         elif not self._rest:
-            self._since = None
+            self._is_whole()
+
+    def _hold(self, size: int) -> bool:
+        """So many bytes more of a message are here; False if they may not be kept."""
+        if self._allowance is None:
+            return True
+        self._size += size
+        more = max(0, self._size - _SHORT) - self._taken[-1]
+        if self._allowance.take(more):
+            self._taken[-1] += more
+            return True
+        # In the middle of a message there is no waking up of who reads.
+        self._broken = True
+        self.crowded()
+        return False
+
+    def _is_whole(self) -> None:
+        """The last byte of a message is here."""
+        self._since = None
+        self._size = 0
+        if self._allowance is not None:
+            self._taken.append(0)
 
     def _takes_too_long(self) -> bool:
         return self._since is not None and time.monotonic() - self._since > MESSAGE_TIME
@@ -221,9 +293,10 @@ def _is_close(frame: bytes) -> bool:
 class Socket(web.WebSocketResponse):
     """aiohttp's, which tells its peer the right code when it ends for what the peer has sent."""
 
-    def __init__(self, message_limit: int) -> None:
+    def __init__(self, message_limit: int, allowance: Allowance | None = None) -> None:
         """`message_limit`: bytes of a message, inflated, beyond which it ends (1009)."""
         super().__init__(autoping=False, max_msg_size=message_limit)
+        self._allowance = allowance
         # Called before the last frame; nobody may write to the transport from then on.
         self.leaves: Callable[[], None] = lambda: None
         self._wire: Wire | None = None
@@ -238,7 +311,7 @@ class Socket(web.WebSocketResponse):
             await self.prepare(request)  # says what is wrong with it
             return None
         # The library's own protocol is one for reading, whatever its base class says.
-        wire = Wire(cast(asyncio.Protocol, request.protocol))
+        wire = Wire(cast(asyncio.Protocol, request.protocol), self._allowance)
         # What came right behind the handshake waits there for the reader.
         early, request.protocol._message_tail = request.protocol._message_tail, b""
         transport.set_protocol(wire)

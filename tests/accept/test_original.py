@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from server.accept import original
 from server.app import HUB
 from tests.accept.client import OTHER, ROOM, Node
 from tests.accept.conftest import StartNode
@@ -494,3 +495,22 @@ async def test_a_node_that_ends_sends_original_clients_away_without_a_word(node:
         await node.app[HUB].drain(0.1)
         assert await client.ends() == 1001
         assert len(client.seen) == 1
+
+
+async def test_files_that_wait_at_a_node_are_bounded_in_all(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(original, "FILES_AT_ONCE", 3 * MiB)
+    node = await start_node()
+    async with TableClient(node.url, ROOM) as client, TableClient(node.url, OTHER) as other:
+        for _ in range(3):
+            # One after another they are no more than one.
+            await client.send(table(3) + b"x\n" * MiB)
+            assert (await client.next())["total_number"] == MiB + 4
+            assert await client.quiet() == []
+        await other.send(b"x\n" * 2 * MiB)
+        assert await other.ends() == 1013
+        await client.send("2")
+        await client.shows(2)
+        await client.send(table(3))
+        assert (await client.next())["total_number"] == 4
