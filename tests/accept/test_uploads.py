@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from server.accept import api as accept_api
 from server.accept import place as accept_place
@@ -19,8 +20,10 @@ from server.accept.filename import clean_filename
 from server.app import BACKEND, UPLOADS
 from server.errors import Unavailable
 from server.fanout.memory import MemoryStore
+from server.fanout.redis import RedisBackend
 from tests.accept.client import OTHER, ROOM, Node, Slowly, SocketClient, Wrapped, memory
 from tests.accept.conftest import StartNode
+from tests.redis_server import RedisServer
 from tests.room_client import PATIENCE, table
 
 OLD = table(1000, name="old")
@@ -647,6 +650,48 @@ async def test_a_full_storage_refuses_the_upload_and_keeps_what_is_shown(
     assert "200,000" in error["message"]
     assert error["retry"] is True
     await other.sees(old, first_row=601)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("door", ["socket", "put"])
+async def test_a_redis_that_is_full_in_the_middle_refuses_the_upload_and_pages_still_turn(
+    start_node: StartNode, redis_server: RedisServer, door: str
+) -> None:
+    backend = RedisBackend(
+        redis_server.url, secrets.token_hex(4), prefix=f"{secrets.token_hex(4)}:"
+    )
+    node = await start_node(backend)
+    old, (uploader, other) = await shown_on_page(node, 7)
+    data = "\n".join(secrets.token_hex(40) for _ in range(12_000)).encode()
+    async with Redis.from_url(redis_server.url) as raw:
+        before = await raw.config_get("maxmemory*")
+        await raw.config_set("maxmemory-policy", "noeviction")
+        await raw.config_set("maxmemory", (await raw.info("memory"))["used_memory"] + 250_000)
+        try:
+            if door == "put":
+                path = f"/api/rooms/{ROOM}/document"
+                error = await node.refusal("PUT", path, 507, "storage_full", data=data)
+                sentence = error["detail"]
+            else:
+                await uploader.begin_upload("huge.tsv", len(data))
+                for start in range(0, len(data), CHUNK):
+                    await uploader.say_raw(data[start : start + CHUNK])
+                await uploader.say("upload_end")
+                error = await uploader.expect_error("storage_full")
+                sentence = error["message"]
+            assert "no room for more" in sentence
+            assert error["retry"] is True
+            await other.sees(old, first_row=601)
+            await other.turn(3)
+            await uploader.shows(3)
+            late = await node.join()
+            await late.shows(3)
+        finally:
+            for name, value in before.items():
+                await raw.config_set(name, value)
+    # Once there is room, the next one is taken.
+    document = await node.put(NEW)
+    await other.sees(document["id"])
 
 
 async def test_the_failure_of_one_upload_does_not_end_the_next(
