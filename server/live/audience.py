@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,6 +68,7 @@ class Audience:
         self._lag = lag
         self._here = here
         self._counts = counts or Counts()
+        self._deflating = 0  # viewers that take deflated frames
         self._heard_at: float | None = None  # the first change that not everyone was written yet
         self._tellings = Tellings(facts.talk, wording.chat)
         self._changed: dict[str, Any] = {}
@@ -116,6 +117,7 @@ class Audience:
 
     def add(self, viewer: Viewer) -> None:
         self.viewers[viewer.id] = viewer
+        self._deflating += viewer.deflate
         if self._shown is None and self._facts.degraded:
             # Nothing of the room is known yet, and this is why.
             now = asyncio.get_running_loop().time()
@@ -123,7 +125,8 @@ class Audience:
         self.catch_up(viewer)
 
     def remove(self, viewer: Viewer) -> None:
-        self.viewers.pop(viewer.id, None)
+        if self.viewers.pop(viewer.id, None) is not None:
+            self._deflating -= viewer.deflate
 
     def catch_up(self, viewer: Viewer) -> None:
         """Write what a viewer has missed: the newest state, never what was between."""
@@ -273,18 +276,29 @@ class Audience:
         loop = asyncio.get_running_loop()
         now = loop.time()
         heard_at, self._heard_at = self._heard_at, None
-        waiting: Iterable[Viewer] = list(self.viewers.values())
+        waiting = list(self.viewers.values())
+        deflating, missed = self._deflating, [0, 0]
         for number, viewer in enumerate(waiting):
             if number and number % SLICE == 0:
                 await asyncio.sleep(0)
                 now = loop.time()
                 if self._dirty and now > self._flushed_at + FLUSH_INTERVAL:
+                    deflating = sum(each.deflate for each in waiting[:number])
+                    self._count_deltas(shown.delta, number, deflating, missed)
                     self._first_is(viewer)
                     self._heard_at = self._heard_at if heard_at is None else heard_at
                     return
-            if self.viewers.get(viewer.id) is viewer:
-                self._bring(viewer, shown, now)
+            if self.viewers.get(viewer.id) is not viewer or not self._bring(viewer, shown, now):
+                missed[viewer.deflate] += 1
+        self._count_deltas(shown.delta, len(waiting), deflating, missed)
         self._count_fanout(heard_at)
+
+    def _count_deltas(self, delta: Frame, count: int, deflating: int, missed: list[int]) -> None:
+        """`delta` was written to `count` viewers, of whom so many take deflated frames, but not to
+        the `missed` (plain, deflated) among them. Counted once a round, not once a viewer."""
+        plain, deflated = count - deflating - missed[False], deflating - missed[True]
+        self._counts.writes += plain + deflated
+        self._counts.written += plain * len(delta.plain) + deflated * len(delta.deflated)
 
     def _count_fanout(self, heard_at: float | None) -> None:
         """Everyone was written what was heard then, but for those who lag."""
@@ -305,17 +319,24 @@ class Audience:
         at = next((i for i, viewer in enumerate(order) if viewer is first), 0)
         self.viewers = {viewer.id: viewer for viewer in order[at:] + order[:at]}
 
-    def _bring(self, viewer: Viewer, shown: Shown, now: float) -> None:
-        """Take one viewer to `shown` by the delta if that is enough, else by the whole state."""
+    def _bring(self, viewer: Viewer, shown: Shown, now: float) -> bool:
+        """Take one viewer to `shown` by the delta if that is enough, else by the whole state.
+
+        True if it was the delta that was written.
+        """
         if viewer.behind or viewer.epoch != shown.epoch or viewer.rev > shown.rev:
             self.catch_up(viewer)
-            return
+            return False
         page_is_right = shown.page_changed or viewer.page == shown.page
         if viewer.rev == shown.base and page_is_right:
-            if not shown.delta.plain or self._offer(viewer, shown.delta, now):
-                viewer.rev, viewer.page, viewer.chat = shown.rev, shown.page, shown.rev
-        elif viewer.rev < shown.rev or not page_is_right:
+            something = bool(shown.delta.plain)
+            if something and not self._try(viewer, shown.delta, now):
+                return False
+            viewer.rev, viewer.page, viewer.chat = shown.rev, shown.page, shown.rev
+            return something
+        if viewer.rev < shown.rev or not page_is_right:
             self.catch_up(viewer)
+        return False
 
     def _whole_state(self, shown: Shown, heard: int) -> tuple[Frame, int]:
         """Everything a newcomer needs, built once a flush however many come; and its page.
@@ -348,10 +369,15 @@ class Audience:
         return self._here_frame[1]
 
     def _offer(self, viewer: Viewer, frame: Frame, now: float) -> bool:
+        """Write to one viewer, and count that."""
+        if not self._try(viewer, frame, now):
+            return False
+        self._counts.writes += 1
+        self._counts.written += len(frame.deflated if viewer.deflate else frame.plain)
+        return True
+
+    def _try(self, viewer: Viewer, frame: Frame, now: float) -> bool:
         if viewer.offer(frame, now):
-            counts = self._counts
-            counts.writes += 1
-            counts.written += len(frame.deflated if viewer.deflate else frame.plain)
             return True
         if viewer.lagging:
             viewer.behind = True
