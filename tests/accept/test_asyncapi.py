@@ -95,7 +95,7 @@ async def test_the_node_serves_it(node: Node) -> None:
 
 
 async def test_all_that_is_really_said_is_as_it_is_described(start_node: StartNode) -> None:
-    node = await start_node(heartbeat=0.2)
+    node = await start_node()
     room = await owned_room(node)
     viewer, other = await node.join(room.uuid), await node.join(room.uuid)
     said: list[Message] = []
@@ -137,12 +137,13 @@ async def test_all_that_is_really_said_is_as_it_is_described(start_node: StartNo
     await say("sync", epoch="another", rev=0, chat_id="")
     await viewer.expect("chat", whole=True)
     await room.ask("PUT", "/life", json={"seconds": 3600})
-    await viewer.expect("heartbeat")
+    patient = await (await start_node(heartbeat=0.2)).join()
+    await patient.expect("heartbeat")
     await node.app[HUB].drain(0)
     await viewer.expect("bye")
     for message in said:
         check("listen", message)
-    heard = [viewer.hello, *viewer.seen, *other.seen]
+    heard = [viewer.hello, *viewer.seen, *other.seen, *patient.seen]
     for message in heard:
         check("tell", message)
     assert {message["type"] for message in said} == set(schemas_of("listen"))
