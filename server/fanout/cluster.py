@@ -124,35 +124,48 @@ class ClusterBackend:
         self._servers = frozenset(cluster.hosts)  # that may know who has which slot
         self._clients: dict[Address, Redis] = {}  # to ask them
         self._look = asyncio.Event()
-        self._work: set[asyncio.Task[None]] = set()
+        self._asking: dict[Address, asyncio.Task[SlotMap | None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()  # primaries that are left
+        self._watch: asyncio.Task[None] | None = None
         # Until the cluster has said more, the first server is asked for everything and redirects.
         self._owners: list[Address] = [cluster.hosts[0]] * SLOTS
 
     async def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
         for shard in self._shards.values():
-            await shard.backend.start(shard)
+            shard.backend.begin(shard)
         self._look.set()
-        self._do(self._watching(), "slots")
+        self._watch = asyncio.create_task(self._watching(), name="slots")
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         self._receiver = None
-        await end([task for task in self._work if task.get_name() == "slots"])
-        await asyncio.gather(*(shard.backend.close() for shard in self._shards.values()))
-        await end(list(self._work))
+        if self._watch is not None:
+            await end([self._watch])
+        ending = [asyncio.create_task(s.backend.close()) for s in self._shards.values()]
+        # Each of these ends by itself, in bounded time.
+        if pending := [*ending, *self._ending, *self._asking.values()]:
+            await asyncio.wait(pending)
         for client in self._clients.values():
             await _aclose(client)
 
     async def check(self) -> None:
         """One primary that serves is enough: without the others, some rooms still work."""
+        self._shard(self._owners[0])  # there is none before the first call
         async with self._patiently(min(self._patience, 2.0)):
-            checks = [shard.backend.check() for shard in self._shards.values()]
-            found = await asyncio.gather(*checks, return_exceptions=True)
-            if all(isinstance(each, BaseException) for each in found):
-                raise unavailable()
+            checks = [asyncio.create_task(shard.backend.check()) for shard in self._shards.values()]
+            try:
+                for check in asyncio.as_completed(checks):
+                    with contextlib.suppress(Unavailable):
+                        await check
+                        return
+            finally:
+                for task in checks:
+                    task.cancel()
+                await asyncio.gather(*checks, return_exceptions=True)
+        raise unavailable()
 
     def now_ms(self) -> int:
         # One clock for all: that of whoever has the first slot, which all nodes agree on.
@@ -283,7 +296,7 @@ class ClusterBackend:
         if shard is None:
             shard = self._shards[address] = _Shard(self, self._make(address))
             if self._receiver is not None:
-                self._do(shard.backend.start(shard), "start of a shard")
+                shard.backend.begin(shard)
         return shard
 
     def _assign(self, owners: Mapping[int, Address]) -> None:
@@ -305,8 +318,9 @@ class ClusterBackend:
         if gone:
             used = set(self._owners)
             for address in self._shards.keys() - used:
-                shard = self._shards.pop(address)
-                self._do(shard.backend.close(), "end of a shard")
+                left = asyncio.create_task(self._shards.pop(address).backend.close())
+                self._ending.add(left)
+                left.add_done_callback(self._ending.discard)
             self.weigh()
 
     async def _watching(self) -> None:
@@ -329,27 +343,24 @@ class ClusterBackend:
 
     async def _read(self) -> SlotMap | None:
         """What most of some servers say; None if none of them answers."""
-        for address in self._clients.keys() - self._servers:
+        for address in self._clients.keys() - self._servers - self._asking.keys():
             await _aclose(self._clients.pop(address))
         some = random.sample(sorted(self._servers), min(ASKED_AT_ONCE, len(self._servers)))
-        asking = {asyncio.create_task(self._ask(address)) for address in some}
-        try:
-            loop = asyncio.get_running_loop()
-            until = loop.time() + ANSWER_WITHIN
-            maps: list[SlotMap] = []
-            running = asking
-            while running and (left := until - loop.time()) > 0:
-                done, running = await asyncio.wait(
-                    running, timeout=left, return_when=asyncio.FIRST_COMPLETED
-                )
-                answers = [found for task in done if (found := task.result()) is not None]
-                if answers and not maps:
-                    until = min(until, loop.time() + OTHERS_WITHIN)
-                maps += answers
-        finally:
-            for task in asking:
-                task.cancel()
-            await asyncio.wait(asking)
+        for address in some:
+            if address not in self._asking:  # one that is frozen is not asked again and again
+                self._asking[address] = asyncio.create_task(self._ask(address))
+        running = {self._asking[address] for address in some}
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ANSWER_WITHIN
+        maps: list[SlotMap] = []
+        while running and (left := until - loop.time()) > 0:
+            done, running = await asyncio.wait(
+                running, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            answers = [found for task in done if (found := task.result()) is not None]
+            if answers and not maps:
+                until = min(until, loop.time() + OTHERS_WITHIN)
+            maps += answers
         return Counter(maps).most_common(1)[0][0] if maps else None
 
     async def _ask(self, address: Address) -> SlotMap | None:
@@ -364,6 +375,8 @@ class ClusterBackend:
         except (RedisError, OSError) as error:
             _log.debug("%s:%d does not say who has which slot: %s", *address, error)
             return None
+        finally:
+            del self._asking[address]
         return found if found.runs else None
 
     # Internal
@@ -393,13 +406,6 @@ class ClusterBackend:
                 yield
         except builtins.TimeoutError as error:
             raise unavailable() from error
-
-    def _do(self, work: Awaitable[None], name: str) -> None:
-        task = asyncio.ensure_future(work)
-        if isinstance(task, asyncio.Task):
-            task.set_name(name)
-            self._work.add(task)
-            task.add_done_callback(self._work.discard)
 
 
 def backend_for(

@@ -151,6 +151,10 @@ class RedisBackend:
         self._bus = Bus(self, self._link, timing or Timing(), self.counts)
 
     async def start(self, receiver: Receiver) -> None:
+        self.begin(receiver)
+
+    def begin(self, receiver: Receiver) -> None:
+        """The same as `start`, for callers that cannot wait."""
         self._bus.start(receiver)
 
     async def close(self) -> None:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.fanout.nodes import Nodes, fake_redis_nodes, memory_nodes, redis_nodes
+from tests.cluster.redis_cluster import RedisCluster
+from tests.fanout.nodes import Nodes, cluster_nodes, fake_redis_nodes, memory_nodes, redis_nodes
 from tests.redis_server import RedisServer, find_redis_server
 
 
@@ -28,7 +29,17 @@ def own_redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(scope="session")
+def primaries() -> Iterator[RedisCluster]:
+    """Three primaries of a cluster, for what harms none of them."""
+    need_redis_server()
+    with RedisCluster(replicas=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture(
+    params=["memory", "fakeredis", "redis", pytest.param("cluster", marks=pytest.mark.slow)]
+)
 async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[Nodes]:
     """Nodes on each kind of backend in turn."""
     started: Nodes
@@ -36,6 +47,9 @@ async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[Nodes]:
         started = memory_nodes()
     elif request.param == "fakeredis":
         started = fake_redis_nodes()
+    elif request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("primaries")
+        started = cluster_nodes(cluster.url, f"{secrets.token_hex(4)}:")
     else:
         server: RedisServer = request.getfixturevalue("redis_server")
         started = redis_nodes(server.url, f"{secrets.token_hex(4)}:")

@@ -12,9 +12,11 @@ import fakeredis
 
 from server.fanout.backend import Backend, Change, Event, Here, Snapshot
 from server.fanout.bus import Timing
+from server.fanout.cluster import ClusterBackend
 from server.fanout.memory import MemoryBackend, MemoryStore
 from server.fanout.redis import RedisBackend
 from server.fanout.replica import Replica, Verdict
+from server.redis_url import servers
 
 PATIENCE = 8.0  # seconds; every wait of these tests ends by then
 LEASE = 1.0  # seconds
@@ -178,6 +180,24 @@ def redis_nodes(url: str, prefix: str) -> Nodes:
         )
 
     return _Started("redis", make)
+
+
+def cluster_nodes(url: str, prefix: str) -> Nodes:
+    cluster = servers(url)
+    assert cluster is not None
+
+    def make(name: str, room_life: float, incomplete_life: float, timing: Timing) -> Backend:
+        return ClusterBackend(
+            cluster,
+            name,
+            prefix=prefix,
+            room_life=room_life,
+            incomplete_life=incomplete_life,
+            lease=LEASE,
+            timing=timing,
+        )
+
+    return _Started("cluster", make)
 
 
 async def eventually(met: Callable[[], Awaitable[bool]], patience: float = PATIENCE) -> None:
