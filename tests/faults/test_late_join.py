@@ -132,6 +132,12 @@ class OneStepAtATime:
     async def revisions(self, rooms: Sequence[str]) -> Sequence[tuple[str, int]]:
         raise AssertionError("nothing is compared here")
 
+    def together(self, channels: Sequence[bytes]) -> Sequence[Sequence[bytes]]:
+        return [channels]
+
+    def moved(self, error: Exception) -> None:
+        raise AssertionError("there is one server")
+
     async def mint(self, room: str, epoch: str, rev: int, mark: str) -> None:
         raise AssertionError("nothing goes back here")
 

@@ -329,6 +329,4 @@ def test_whatever_people_do_and_whatever_breaks_all_agree_with_the_model(
     random.seed(0)
     world = WorldOfMemory(harmed_redis, 3) if backend == "memory" else WorldHere(harmed_redis)
     with living(world):
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            Meeting, settings=profile(examples, steps, quick=examples == 10)
-        )
+        run_state_machine_as_test(Meeting, settings=profile(examples, steps, quick=examples == 10))
