@@ -30,7 +30,7 @@ from server.accept.guard import Buckets, room_of, site_of
 from server.accept.limits import asker_of
 from server.document.messages import encode
 from server.errors import BadMessage, Conflict, RateLimited
-from server.fanout import changes, ownership
+from server.fanout import changes, ownership, versions
 from server.fanout.backend import Backend, Snapshot
 from server.settings import Settings
 
@@ -155,7 +155,7 @@ class KeysDoor:
         rev = await self._change(request, room, lambda snapshot: ownership.set_life(snapshot, own))
         # The documents' lives follow the room's.
         registers = (await self._backend.snapshot(room)).registers
-        await self._backend.keep(room, changes.kept_documents(registers))
+        await self._backend.keep(room, versions.kept_documents(registers))
         return _json({"seconds": seconds, "rev": rev})
 
     async def delete_room(self, request: web.Request) -> web.StreamResponse:

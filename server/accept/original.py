@@ -36,7 +36,7 @@ from server.errors import (
     TooLarge,
     UploadInProgress,
 )
-from server.fanout import changes
+from server.fanout import changes, turns
 from server.fanout.backend import LOBBY, Backend, Snapshot
 from server.live.hub import Hub
 from server.live.original import PAGE_SIZE, ChatWording, TableWording, offset_of
@@ -201,7 +201,7 @@ class Onlooker(_Original):
         def change(snapshot: Snapshot) -> changes.Arguments:
             offset = _offset(snapshot, page_no)
             person = msgspec.to_builtins(self._person)
-            return changes.turn_to(snapshot, offset, by=person, now_ms=backend.now_ms())
+            return turns.turn_to(snapshot, offset, by=person, now_ms=backend.now_ms())
 
         await turn(backend, self._viewer.room, change, self._known, _TURNING)
 

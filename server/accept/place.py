@@ -27,7 +27,7 @@ from server.errors import (
     Unavailable,
     UploadLost,
 )
-from server.fanout import changes
+from server.fanout import changes, versions
 from server.fanout.backend import Backend, Snapshot
 
 T = TypeVar("T")
@@ -124,8 +124,8 @@ class Place:
             change["fields"]["upload_role"] = leave.upload_role
             change["expect"] |= leave.expect
             self.upload = msgspec.convert(change["set"]["upload"], Upload)
-            self.version = changes.next_version(snapshot)
-            self._versions = changes.versions(snapshot)
+            self.version = versions.next_version(snapshot)
+            self._versions = versions.versions_of(snapshot)
             # Its sender tries again to resume; that must not find it given up.
             self.held = not resumes
             try:
@@ -186,7 +186,7 @@ class Place:
             versions=self._versions,
         )
         await self._append(change)
-        return changes.fallen(self._versions, change)
+        return versions.fallen(self._versions, change)
 
     async def give_up(self) -> bool:
         """Bring back what the upload replaced; False if the place was not held any more."""

@@ -11,7 +11,7 @@ import msgspec
 from server.accept.access import NO_KEYS, Guard
 from server.document.messages import Person
 from server.errors import Conflict, Refused
-from server.fanout import changes
+from server.fanout import changes, turns
 from server.fanout.backend import Backend, Snapshot
 
 # What presenters do, and whoever brings no key while the room is open.
@@ -36,7 +36,7 @@ async def turn_page(
     person = msgspec.to_builtins(by)
 
     def change(snapshot: Snapshot) -> changes.Arguments:
-        return changes.turn_page(snapshot, page_no, by=person, now_ms=backend.now_ms())
+        return turns.turn_page(snapshot, page_no, by=person, now_ms=backend.now_ms())
 
     return await turn(backend, room, change, known, guard)
 

@@ -15,7 +15,7 @@ from server.accept.bodies import json_body
 from server.accept.guard import room_of
 from server.document.messages import Document, encode
 from server.errors import Conflict, NoDocument
-from server.fanout import changes
+from server.fanout import versions
 from server.fanout.backend import Backend, Snapshot
 from server.live.hub import restore_if_ended
 
@@ -74,13 +74,13 @@ async def show_version(backend: Backend, room: str, version: int, guard: Guard =
             await asyncio.sleep(random.uniform(0, 0.02 * look))
         snapshot = await settled(backend, room)
         leave = guard(snapshot)
-        change = changes.show_version(snapshot, version)
+        change = versions.show_version(snapshot, version)
         if change is None:
             return snapshot.rev
         change["expect"] |= leave.expect
         document = msgspec.convert(change["set"]["document"], Document)
         # First, so that it cannot expire in between.
-        await backend.keep(room, changes.kept_documents(change["set"]))
+        await backend.keep(room, versions.kept_documents(change["set"]))
         if min(await backend.extent(room, document.id)) < document.blocks:
             raise NoDocument(
                 f"The bytes of version {version} are gone. Upload “{document.name}” again."

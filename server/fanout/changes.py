@@ -16,40 +16,29 @@ node does late (progress, completion, giving up) can never touch a newer upload'
             recount         who counts the shown document again (`accept/recount.py`)
             upload_replaced the upload that another one replaced: its id, and its token's hash
 
-A room keeps its last complete documents, its *versions*, in register `versions`, the newest first.
-The one that is shown may have grown since it was put there; `versions` looks at `document` first.
+What a room can go back to is in `versions.py`, where it looks in `turns.py`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Sequence
 
 from server.errors import (
     NoDocument,
-    PageOutOfRange,
     UploadInProgress,
     UploadLost,
     UploadReplaced,
 )
-from server.fanout.backend import JSON, Snapshot
+from server.fanout.arguments import PAGE_SIZE as PAGE_SIZE
+from server.fanout.arguments import Arguments as Arguments
+from server.fanout.arguments import Register as Register
+from server.fanout.arguments import first_page, id_of, refuse_during_upload, unchanged
+from server.fanout.backend import Snapshot
+from server.fanout.versions import newest, versions_of
 
 LEASE_MS = 30_000  # an uploader's node that is silent for this long has given up
-PAGE_SIZE = 100
-RUN_MS = 5_000  # turns of one person with less than this between them are one move
 _OF_AN_UPLOAD = ("id", "lease", "owner", "token", "until", "plain")
-VERSIONS_KEPT = 3  # complete documents that a room can show again
-
-Register = Mapping[str, JSON]
-
-
-class Arguments(TypedDict):
-    """For `Backend.append(room, **arguments)`."""
-
-    set: dict[str, JSON]
-    fields: dict[str, str]
-    expect: dict[str, str]
 
 
 def begin_upload(
@@ -73,14 +62,14 @@ def begin_upload(
     """
     registers = snapshot.registers
     document, page = registers.get("document"), registers.get("page")
-    change = Arguments(set={}, fields={}, expect=_unchanged(snapshot))
+    change = Arguments(set={}, fields={}, expect=unchanged(snapshot))
     running = registers.get("upload")
     if running is not None:
         over = now_ms > _until(snapshot, running)
         if not over and not replace:
             raise UploadInProgress(_why_not_now(running))
-        change = _give_up(running, announced=_id(document) == running["id"])
-        change["expect"] |= {**_unchanged(snapshot), "upload_id": running["id"]}
+        change = _give_up(running, announced=id_of(document) == running["id"])
+        change["expect"] |= {**unchanged(snapshot), "upload_id": running["id"]}
         if over:
             change["expect"]["upload_lease"] = str(running["lease"])
         else:
@@ -100,7 +89,7 @@ def begin_upload(
     change["set"]["upload"] = upload
     change["fields"] |= _upload_fields(upload, now_ms, pause_ms)
     change["fields"] |= {"upload_owner": owner, "upload_token": token}
-    kept = versions(snapshot)
+    kept = versions_of(snapshot)
     if kept != registers.get("versions", []):
         change["set"]["versions"] = kept
     return change
@@ -125,7 +114,7 @@ def announce(
         lease_ms=lease_ms,
         pause_ms=pause_ms,
     )
-    change["set"]["page"] = _first_page(document, page_size)
+    change["set"]["page"] = first_page(document, page_size)
     change["fields"]["document_id"] = document["id"]
     return change
 
@@ -228,7 +217,7 @@ def complete(
 ) -> Arguments:
     """All of the document is stored. Turns to its first page if it was never announced.
 
-    `versions`: those of the room when the upload began, or at any time since (`versions`). The new
+    `versions`: those of the room when the upload began, or at any time since. The new
     one joins them; `fallen` tells which of them is kept no longer.
     """
     change = Arguments(
@@ -237,9 +226,9 @@ def complete(
         expect={"upload_id": upload["id"]},
     )
     if not announced:
-        change["set"]["page"] = _first_page(document, page_size)
+        change["set"]["page"] = first_page(document, page_size)
     if versions is not None:
-        change["set"]["versions"] = _newest([document, *versions])
+        change["set"]["versions"] = newest([document, *versions])
     return change
 
 
@@ -265,7 +254,7 @@ def restore(snapshot: Snapshot, now_ms: int) -> Arguments | None:
     if now_ms <= until:
         change = pause(upload, received=upload["received"], until_ms=until)
     else:
-        announced = _id(snapshot.registers.get("document")) == upload["id"]
+        announced = id_of(snapshot.registers.get("document")) == upload["id"]
         change = _give_up(upload, announced=announced)
     change["expect"]["upload_lease"] = str(upload["lease"])
     return change
@@ -277,13 +266,13 @@ def revise(snapshot: Snapshot, document: Register) -> Arguments:
     Holds only if nothing else has changed the document since `snapshot`. Raises `NoDocument`,
     `UploadInProgress`.
     """
-    if _id(snapshot.registers.get("document")) != document["id"]:
+    if id_of(snapshot.registers.get("document")) != document["id"]:
         raise NoDocument("Another table is shown in this room by now. Look again.")
-    _refuse_during_upload(snapshot)
+    refuse_during_upload(snapshot)
     return Arguments(
         set={"document": document},
         fields={"document_stamp": secrets.token_hex(8)},
-        expect=_unchanged(snapshot),
+        expect=unchanged(snapshot),
     )
 
 
@@ -292,124 +281,14 @@ def claim_recount(snapshot: Snapshot, claim: str) -> Arguments:
 
     Holds only for the first of them. Raises `UploadInProgress`.
     """
-    _refuse_during_upload(snapshot)
+    refuse_during_upload(snapshot)
     before = snapshot.fields.get("recount", "")
     return Arguments(
-        set={}, fields={"recount": claim}, expect={**_unchanged(snapshot), "recount": before}
+        set={}, fields={"recount": claim}, expect={**unchanged(snapshot), "recount": before}
     )
-
-
-def versions(snapshot: Snapshot) -> list[Register]:
-    """The complete documents that the room can show, the newest first, each as it is now."""
-    registers = snapshot.registers
-    document = registers.get("document")
-    if document is not None and not document["complete"]:
-        document = (registers.get("upload") or {}).get("previous")
-    return _newest([document] * (document is not None) + list(registers.get("versions") or []))
-
-
-def next_version(snapshot: Snapshot) -> int:
-    """The version that the next document of this room is."""
-    return max((document["version"] for document in versions(snapshot)), default=0) + 1
-
-
-def fallen(before: Sequence[Register], change: Arguments) -> list[str]:
-    """The ids of those versions that the room keeps no longer after `change`."""
-    kept = {document["id"] for document in change["set"].get("versions", before)}
-    return [document["id"] for document in before if document["id"] not in kept]
-
-
-def kept_documents(registers: Mapping[str, JSON]) -> list[str]:
-    """The ids of all complete documents that a room can come to show, whatever happens next."""
-    upload = registers.get("upload") or {}
-    shown = (registers.get("document"), upload.get("previous"))
-    documents = [*filter(None, shown), *(registers.get("versions") or [])]
-    return list({document["id"]: None for document in documents if document["complete"]})
-
-
-def show_version(snapshot: Snapshot, version: int) -> Arguments | None:
-    """Everyone sees this version, from its first page; None if it is shown already.
-
-    The others stay. Raises `NoDocument`, `UploadInProgress`.
-    """
-    _refuse_during_upload(snapshot)
-    kept = versions(snapshot)
-    document = next((each for each in kept if each["version"] == version), None)
-    if document is None:
-        raise NoDocument(_no_such_version(version, [each["version"] for each in kept]))
-    if document["id"] == _id(snapshot.registers.get("document")):
-        return None
-    size = (snapshot.registers.get("page") or {}).get("size", PAGE_SIZE)
-    return Arguments(
-        set={"document": document, "page": _first_page(document, size), "versions": kept},
-        fields={"document_id": document["id"], "document_stamp": secrets.token_hex(8)},
-        expect=_unchanged(snapshot),
-    )
-
-
-def turn_page(
-    snapshot: Snapshot, page_no: int, *, by: Register | None = None, now_ms: int = 0
-) -> Arguments:
-    """Everyone sees page `page_no` (from 1), turned `by` this person (`id`, `name`, `color`).
-
-    Raises `NoDocument` or `PageOutOfRange`.
-    """
-    document = snapshot.registers.get("document")
-    if document is None:
-        raise NoDocument("There is no table in this room yet. Drop a file to show one.")
-    size = (snapshot.registers.get("page") or {}).get("size", PAGE_SIZE)
-    pages = page_count(document["rows"], size)
-    if not 1 <= page_no <= pages:
-        raise PageOutOfRange(
-            f"There is no page {page_no}: this table has pages 1 to {pages}."
-            if pages > 1
-            else f"There is no page {page_no}: this table has only page 1."
-        )
-    return turn_to(snapshot, (page_no - 1) * size, by=by, now_ms=now_ms)
-
-
-def turn_to(
-    snapshot: Snapshot, offset: int, *, by: Register | None = None, now_ms: int = 0
-) -> Arguments:
-    """Everyone sees the rows after the first `offset` ones, of which there must be as many.
-
-    Raises `NoDocument`.
-    """
-    document = snapshot.registers.get("document")
-    if document is None:
-        raise NoDocument("There is no table in this room yet. Drop a file to show one.")
-    before = snapshot.registers.get("page") or {}
-    page = {
-        "document": document["id"],
-        "offset": offset,
-        "size": before.get("size", PAGE_SIZE),
-        "by": by,
-        "at": now_ms,
-    }
-    page["back"] = _back(before, page)
-    return Arguments(set={"page": page}, fields={}, expect={"document_id": document["id"]})
-
-
-def page_count(rows: int, size: int) -> int:
-    """Pages of `size` rows; a table without rows has one, empty, page."""
-    return max(1, -(-rows // size))
 
 
 # Internal
-
-
-def _unchanged(snapshot: Snapshot) -> dict[str, str]:
-    """Guards: the same document, as it is, and no upload."""
-    now = {name: snapshot.fields.get(name, "") for name in ("document_id", "document_stamp")}
-    return {**now, "upload_id": ""}
-
-
-def _refuse_during_upload(snapshot: Snapshot) -> None:
-    upload = snapshot.registers.get("upload")
-    if upload is not None:
-        raise UploadInProgress(
-            f"“{upload['name']}” is just arriving in this room. Wait until it is complete."
-        )
 
 
 def _why_not_now(running: Register) -> str:
@@ -424,26 +303,6 @@ def _why_not_now(running: Register) -> str:
     return f"{what}. Wait until it is complete, then send yours, or let yours replace it."
 
 
-def _newest(documents: Sequence[Register]) -> list[Register]:
-    """The versions that are kept of these; of two with one number the first counts.
-
-    A document that was cut anew is the version that it was before, with another id.
-    """
-    by_number: dict[int, Register] = {}
-    for document in documents:
-        by_number.setdefault(document["version"], document)
-    order = sorted(by_number.values(), key=lambda document: -document["version"])
-    return order[:VERSIONS_KEPT]
-
-
-def _no_such_version(version: int, known: list[int]) -> str:
-    if not known:
-        return "There is no table in this room yet. Drop a file to show one."
-    *first, last = map(str, sorted(known))
-    there = f"versions {', '.join(first)} and {last}" if first else f"only version {last}"
-    return f"There is no version {version} to go back to: this room has {there}."
-
-
 def _give_up(upload: Register, *, announced: bool) -> Arguments:
     previous = upload.get("previous")
     change = Arguments(
@@ -454,10 +313,10 @@ def _give_up(upload: Register, *, announced: bool) -> Arguments:
     if announced:
         change["set"]["document"] = previous
         change["set"]["page"] = upload.get("previous_page")
-        change["fields"]["document_id"] = _id(previous)
+        change["fields"]["document_id"] = id_of(previous)
     else:
         # Were the document switched after all, clearing the upload alone would leave it half.
-        change["expect"]["document_id"] = _id(previous)
+        change["expect"]["document_id"] = id_of(previous)
     return change
 
 
@@ -478,34 +337,3 @@ def _until(snapshot: Snapshot, upload: Register) -> int:
     if upload.get("paused"):
         return lease
     return max(lease, int(snapshot.fields.get("upload_until") or 0))
-
-
-def _back(before: Register, page: Register) -> Register | None:
-    """Where an undo of turning to `page` leads.
-
-    Whoever leafs through many pages comes back to where the room was before all of that.
-    """
-    if not before:
-        return None
-    now = {"document": page["document"], "offset": page["offset"]}
-    place = {"document": before["document"], "offset": before["offset"]}
-    first = before.get("back")
-    is_run = _is_same(before.get("by"), page["by"]) and page["at"] - before.get("at", 0) < RUN_MS
-    if place == now or (is_run and first and first["document"] == now["document"]):
-        place = first if first is not None and first != now else place
-    return place if place != now else None
-
-
-def _is_same(one: Register | None, other: Register | None) -> bool:
-    """Whether two are one person; those without a viewer's id are known by name."""
-    if one is None or other is None:
-        return False
-    return bool((one["id"] or one["name"]) == (other["id"] or other["name"]))
-
-
-def _first_page(document: Register, page_size: int) -> dict[str, JSON]:
-    return {"document": document["id"], "offset": 0, "size": page_size}
-
-
-def _id(document: Register | None) -> str:
-    return str(document["id"]) if document is not None else ""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from server.fanout import changes
+from server.fanout import changes, versions
 from server.fanout.backend import JSON, Snapshot
 from server.fanout.changes import Arguments
 
@@ -121,4 +121,4 @@ def _documents(registers: Mapping[str, JSON]) -> list[str]:
     shown = registers.get("document")
     if shown is not None:
         arriving.append(shown["id"])
-    return list(dict.fromkeys([*arriving, *changes.kept_documents(registers)]))
+    return list(dict.fromkeys([*arriving, *versions.kept_documents(registers)]))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from server.errors import TablecastError
-from server.fanout import changes
+from server.fanout import versions
 from server.fanout.backend import Backend
 from server.logs import about
 
@@ -42,7 +42,7 @@ class Keeper:
             return
         try:
             # An upload's blocks have a short life on purpose until they are complete.
-            await self._backend.keep(room, changes.kept_documents(registers))
+            await self._backend.keep(room, versions.kept_documents(registers))
         except TablecastError as error:
             log.info("a room could not be kept", extra=about(room, code=error.code))
             return

@@ -16,7 +16,7 @@ from server.errors import (
     UploadLost,
     UploadReplaced,
 )
-from server.fanout import changes
+from server.fanout import changes, turns, versions
 from server.fanout.backend import Snapshot
 from server.fanout.memory import MemoryBackend
 from tests.fanout.nodes import Recorder
@@ -47,9 +47,9 @@ class Room:
         return await self.do(
             changes.complete(
                 state.registers["upload"],
-                document(id, rows, version=changes.next_version(before)),
+                document(id, rows, version=versions.next_version(before)),
                 announced=False,
-                versions=changes.versions(before),
+                versions=versions.versions_of(before),
             )
         )
 
@@ -96,7 +96,7 @@ def begin(state: Snapshot, id: str, now_ms: int = NOW) -> changes.Arguments:
 
 async def test_an_upload_shows_its_first_page_before_it_is_complete(room: Room) -> None:
     await room.show("old")
-    before = await room.do(changes.turn_page(await room.now(), 4))
+    before = await room.do(turns.turn_page(await room.now(), 4))
 
     state = await room.do(begin(before, "new"))
     assert state.registers["document"] == document("old")
@@ -142,7 +142,7 @@ async def test_an_upload_shows_its_first_page_before_it_is_complete(room: Room) 
     assert state.registers["upload"]["previous"] == document("old")
     assert state.fields["upload_lease"] == str(NOW + 500 + LEASE)
 
-    await room.do(changes.turn_page(state, 1))
+    await room.do(turns.turn_page(state, 1))
     state = await room.do(
         changes.complete(state.registers["upload"], document("new", 200), announced=True)
     )
@@ -181,7 +181,7 @@ async def test_progress_before_the_announcement_leaves_the_table_alone(room: Roo
 async def test_an_upload_that_fails_leaves_what_was_there_before(room: Room, had_one: bool) -> None:
     if had_one:
         await room.show("old")
-        await room.do(changes.turn_page(await room.now(), 4))
+        await room.do(turns.turn_page(await room.now(), 4))
     before = await room.now()
     state = await room.do(begin(before, "new"))
     state = await room.do(
@@ -197,7 +197,7 @@ async def test_page_turns_made_before_the_announcement_survive_a_failed_upload(
 ) -> None:
     await room.show("old")
     state = await room.do(begin(await room.now(), "new"))
-    await room.do(changes.turn_page(state, 7))
+    await room.do(turns.turn_page(state, 7))
     after = await room.do(changes.abort(state.registers["upload"], announced=False))
     assert after.registers == {
         "document": document("old"),
@@ -303,35 +303,35 @@ async def test_an_upload_that_woke_up_in_time_is_not_replaced(room: Room) -> Non
 async def test_turning_the_page_moves_the_first_row(room: Room) -> None:
     state = await room.show("d", rows=250)
     for page_no, offset in ((3, 200), (1, 0), (2, 100)):
-        state = await room.do(changes.turn_page(state, page_no))
+        state = await room.do(turns.turn_page(state, page_no))
         assert shown(state.registers["page"]) == page("d", offset)
 
 
 @pytest.mark.parametrize(("rows", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (1000, 10)])
 def test_a_table_has_as_many_pages_as_its_rows_fill_and_at_least_one(rows: int, pages: int) -> None:
-    assert changes.page_count(rows, 100) == pages
+    assert turns.page_count(rows, 100) == pages
     state = Snapshot("e", 1, {"document": document("d", rows), "page": page("d")})
-    assert changes.turn_page(state, pages)["set"]["page"]["offset"] == (pages - 1) * 100
+    assert turns.turn_page(state, pages)["set"]["page"]["offset"] == (pages - 1) * 100
     for page_no in (0, -1, pages + 1):
         with pytest.raises(PageOutOfRange, match=rf"\b{pages}\b"):
-            changes.turn_page(state, page_no)
+            turns.turn_page(state, page_no)
 
 
 def test_a_page_has_the_size_that_the_room_shows() -> None:
     state = Snapshot("e", 1, {"document": document("d", 95), "page": page("d", size=10)})
-    assert shown(changes.turn_page(state, 10)["set"]["page"]) == page("d", 90, 10)
+    assert shown(turns.turn_page(state, 10)["set"]["page"]) == page("d", 90, 10)
 
 
 def test_without_a_table_there_is_no_page_to_turn() -> None:
     with pytest.raises(NoDocument):
-        changes.turn_page(Snapshot(), 1)
+        turns.turn_page(Snapshot(), 1)
 
 
 async def test_a_page_turned_while_another_table_came_is_refused(room: Room) -> None:
     state = await room.show("old")
     await room.show("new")
     with pytest.raises(Conflict):
-        await room.do(changes.turn_page(state, 2))
+        await room.do(turns.turn_page(state, 2))
 
 
 # A complete document grows
@@ -419,28 +419,28 @@ async def test_the_last_three_tables_stay_and_the_fourth_falls_out(room: Room) -
     before = await room.now()
     begun = await room.do(begin(before, "d"))
     assert ids(begun) == ["c", "b", "a"]
-    known = changes.versions(before)
+    known = versions.versions_of(before)
     done = changes.complete(
         begun.registers["upload"], document("d", version=4), announced=False, versions=known
     )
-    assert changes.fallen(known, done) == ["a"]
+    assert versions.fallen(known, done) == ["a"]
     state = await room.do(done)
     assert ids(state) == ["d", "c", "b"]
-    assert changes.next_version(state) == 5
+    assert versions.next_version(state) == 5
 
 
 async def test_going_back_shows_the_first_page_and_loses_nothing(room: Room) -> None:
     for id in ("a", "b", "c"):
         await room.show(id)
-    state = await room.do(changes.turn_page(await room.now(), 4))
-    state = await room.do(changes.show_version(state, 2))
+    state = await room.do(turns.turn_page(await room.now(), 4))
+    state = await room.do(versions.show_version(state, 2))
     assert state.registers["document"] == document("b", version=2)
     assert state.registers["page"] == page("b")
     assert state.fields["document_id"] == "b"
     assert ids(state) == ["c", "b", "a"]
-    assert changes.show_version(state, 2) is None
-    assert changes.next_version(state) == 4
-    state = await room.do(changes.show_version(state, 3))
+    assert versions.show_version(state, 2) is None
+    assert versions.next_version(state) == 4
+    state = await room.do(versions.show_version(state, 3))
     assert state.registers["document"] == document("c", version=3)
 
 
@@ -448,11 +448,11 @@ async def test_a_version_comes_back_with_the_rows_that_were_added_to_it(room: Ro
     await room.show("a", rows=10)
     await room.do(grown(await room.now(), 5))
     state = await room.show("b")
-    state = await room.do(changes.show_version(state, 1))
+    state = await room.do(versions.show_version(state, 1))
     assert state.registers["document"]["rows"] == 15
     state = await room.do(grown(state, 1))
-    state = await room.do(changes.show_version(state, 2))
-    state = await room.do(changes.show_version(state, 1))
+    state = await room.do(versions.show_version(state, 2))
+    state = await room.do(versions.show_version(state, 1))
     assert state.registers["document"]["rows"] == 16
 
 
@@ -461,28 +461,28 @@ async def test_going_back_is_refused_where_rows_were_added_or_an_upload_began_me
 ) -> None:
     await room.show("a")
     state = await room.show("b")
-    late = changes.show_version(state, 1)
+    late = versions.show_version(state, 1)
     state = await room.do(grown(state, 1))
     with pytest.raises(Conflict):
         await room.do(late)
-    late = changes.show_version(state, 1)
+    late = versions.show_version(state, 1)
     begun = await room.do(begin(state, "c"))
     with pytest.raises(Conflict):
         await room.do(late)
     with pytest.raises(UploadInProgress, match=r"c\.tsv"):
-        changes.show_version(begun, 1)
+        versions.show_version(begun, 1)
 
 
 async def test_a_version_that_is_not_there_is_refused_by_naming_those_that_are(room: Room) -> None:
     with pytest.raises(NoDocument, match="no table"):
-        changes.show_version(await room.now(), 1)
+        versions.show_version(await room.now(), 1)
     state = await room.show("a")
     with pytest.raises(NoDocument, match="only version 1"):
-        changes.show_version(state, 7)
+        versions.show_version(state, 7)
     await room.show("b")
     state = await room.show("c")
     with pytest.raises(NoDocument, match="versions 1, 2 and 3"):
-        changes.show_version(state, 7)
+        versions.show_version(state, 7)
 
 
 @pytest.mark.parametrize("shown", [1, 3])
@@ -490,7 +490,7 @@ async def test_a_failed_upload_leaves_the_versions_as_they_were(room: Room, show
     for id in ("a", "b", "c"):
         state = await room.show(id)
     if shown == 1:
-        state = await room.do(changes.show_version(state, 1))
+        state = await room.do(versions.show_version(state, 1))
     before = state
     begun = await room.do(begin(state, "d"))
     state = await room.do(
@@ -501,7 +501,7 @@ async def test_a_failed_upload_leaves_the_versions_as_they_were(room: Room, show
             now_ms=NOW,
         )
     )
-    assert set(changes.kept_documents(state.registers)) == {"a", "b", "c"}
+    assert set(versions.kept_documents(state.registers)) == {"a", "b", "c"}
     after = await room.do(changes.restore(state, NOW + LEASE + 1))
     assert after.registers == before.registers
 
@@ -510,8 +510,8 @@ async def test_versions_are_found_where_an_older_release_kept_no_list(room: Room
     await room.show("a")
     await room.do(changes.Arguments(set={"versions": None}, fields={}, expect={}))
     state = await room.now()
-    assert [each["id"] for each in changes.versions(state)] == ["a"]
-    assert changes.kept_documents(state.registers) == ["a"]
+    assert [each["id"] for each in versions.versions_of(state)] == ["a"]
+    assert versions.kept_documents(state.registers) == ["a"]
     assert ids(await room.do(begin(state, "b"))) == ["a"]
 
 

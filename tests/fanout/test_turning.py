@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.fanout import changes
+from server.fanout import turns
 from server.fanout.backend import Snapshot
 
 OTTER = {"id": "a1", "name": "Otter", "color": 3}
 HERON = {"id": "b2", "name": "Heron", "color": 4}
 PROGRAM = {"id": "", "name": "A program", "color": 0}
-RUN = changes.RUN_MS
+RUN = turns.RUN_MS
 
 
 class Room:
@@ -24,7 +24,7 @@ class Room:
 
     def turn(self, page_no: int, by: dict[str, Any] | None, at: int) -> dict[str, Any]:
         state = Snapshot("e", 1, self.registers)
-        change = changes.turn_page(state, page_no, by=by, now_ms=at)
+        change = turns.turn_page(state, page_no, by=by, now_ms=at)
         self.registers |= change["set"]
         return dict(self.registers["page"])
 
@@ -94,6 +94,6 @@ def test_without_a_page_before_there_is_no_way_back() -> None:
 
 def test_any_row_can_be_the_first_one() -> None:
     state = Snapshot("e", 1, Room().registers)
-    change = changes.turn_to(state, 99, by=PROGRAM, now_ms=5)
+    change = turns.turn_to(state, 99, by=PROGRAM, now_ms=5)
     assert change["set"]["page"]["offset"] == 99
     assert change["expect"] == {"document_id": "d"}
