@@ -3,8 +3,9 @@ FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 
-# What changes seldom first: what it runs on, into an environment of its own. image.txt is run.txt and
-# what reads Parquet files: 170 MB that a group on a server should not have to think of.
+# What changes seldom first: what it runs on, into an environment of its own. image.txt is run.txt,
+# what reads Parquet files and what tells traces: 180 MB that a group on a server should not have to
+# think of.
 COPY requirements/build.txt requirements/image.txt requirements/
 RUN python -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --require-hashes --no-deps -r requirements/build.txt \

@@ -159,7 +159,7 @@ class DocumentEnd:
         wish = _Wish(pieces, dialect, known, guard)
         self._wishes.append(wish)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work(), name=f"rows of {self.room}")
+            self._task = asyncio.create_task(self._work(), name="rows")
         return await wish.done
 
     # Internal
