@@ -384,11 +384,11 @@ async def restore_if_ended(backend: Backend, room: str) -> bool:
     return True
 
 
-async def _for_ever(name: str, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _for_ever(title: str, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a job that has no end; a fault of ours in it is logged and must not end it."""
     while True:
         try:
             await job()
         except Exception:
-            log.exception("the hub's job %r failed; it goes on", name)
+            log.exception("the hub's job %r failed; it goes on", title)
         await asyncio.sleep(FAULT_PAUSE)
