@@ -58,6 +58,7 @@ from server.fanout.presence import Told
 from server.fanout.replica import CHAT_KEPT
 from server.fanout.slots import Redirects, by_slot, slot_of
 from server.fanout.tasks import end
+from server.redis_url import Address
 
 ENTRY_BYTES = 16  # one block's entry in a document's index
 ROOM_LIFE = 7 * 24 * 3600.0  # seconds a room lives after the last time anyone cared
@@ -148,6 +149,7 @@ class RedisBackend:
         # The bus must see every break itself, so its connections never retry.
         self._subscriber = make(Retry(NoBackoff(), 0))
         self._linked: Link | None = None  # the bus's connection
+        self._served: Address | None = None  # the primary it was connected to last
         self._bus = Bus(self, self._link, timing or Timing(), self.counts)
 
     async def start(self, receiver: Receiver) -> None:
@@ -346,6 +348,10 @@ class RedisBackend:
         return self._keys.channel(room)
 
     async def connected(self) -> None:
+        if self._primary is not None and self._primary.address != self._served:
+            # What is still connected to the former primary would only time out, or be refused.
+            self._served = self._primary.address
+            await self._drop_idle()
         async with self._asking("time"):
             await self._measure()
 
@@ -561,9 +567,12 @@ class RedisBackend:
             return  # nobody says that it is another one
         link: Any = self._linked
         if (link.host, link.port) != primary:
-            pool: Any = self._redis.connection_pool
-            await pool.disconnect(inuse_connections=False)
+            await self._drop_idle()
             raise ConnectionError("The primary is another server now")
+
+    async def _drop_idle(self) -> None:
+        pool: Any = self._redis.connection_pool
+        await pool.disconnect(inuse_connections=False)
 
     @contextlib.asynccontextmanager
     async def _asking(self, operation: str, patience: float | None = None) -> AsyncIterator[None]:

@@ -9,17 +9,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from server.errors import Unavailable
 from server.fanout.backend import Present, Signal, StoredBlock
 from server.fanout.keys import Keys
 from server.fanout.slots import slot_of
 from tests.cluster.redis_cluster import Member, RedisCluster
+from tests.cluster.turning import FAILOVER, Turning, agreed, following, turned
 from tests.fanout.conftest import need_redis_server
-from tests.fanout.nodes import Node, Nodes, cluster_nodes, eventually
+from tests.fanout.nodes import Nodes, cluster_nodes, eventually
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("cluster")]
-
-FAILOVER = 15.0  # seconds until all is well after a primary was killed
 
 
 @pytest.fixture(scope="module")
@@ -60,57 +58,6 @@ def rooms_of_all(cluster: RedisCluster, prefix: str) -> list[str]:
     return [room_of(cluster, primary, prefix) for primary in primaries]
 
 
-async def following(nodes: Nodes, name: str, *rooms: str) -> Node:
-    node = await nodes.start(name)
-    for room in rooms:
-        node.backend.follow(room)
-        await node.told.until(lambda room=room: node.told.snapshots(room) != [])  # type: ignore[misc]
-    node.told.forget()
-    return node
-
-
-class Turning:
-    """Somebody turns pages of a room without pause; `last` is what was acknowledged last."""
-
-    def __init__(self, node: Node, room: str) -> None:
-        self.last = -1
-        self._going = True
-        self._node, self._room = node, room
-        self._task = asyncio.create_task(self._turn())
-
-    async def _turn(self) -> None:
-        while self._going:
-            page = self.last + 1
-            change = await self._node.backend.append(self._room, set={"page": page})
-            assert not change.again
-            self.last = page
-
-    async def goes_on(self, pages: int = 5) -> None:
-        """Wait until some more pages were turned."""
-        until = self.last + pages
-        async with asyncio.timeout(FAILOVER):
-            while self.last < until:
-                if self._task.done():
-                    self._task.result()
-                await asyncio.sleep(0.005)
-
-    async def end(self) -> None:
-        self._going = False
-        await asyncio.wait_for(self._task, FAILOVER)
-
-
-async def agreed(room: str, *told: Node, page: int | None = None) -> None:
-    """All that these nodes told of a room is what the storage has; `page` or a later one."""
-
-    async def same() -> bool:
-        now = await told[0].backend.snapshot(room)
-        return all(node.told.state(room) == now for node in told)
-
-    await eventually(same, FAILOVER)
-    if page is not None:
-        assert told[0].told.state(room).registers["page"] >= page
-
-
 async def test_rooms_of_all_primaries_work_on_two_nodes(
     cluster: RedisCluster, nodes: Nodes, prefix: str
 ) -> None:
@@ -127,10 +74,8 @@ async def test_rooms_of_all_primaries_work_on_two_nodes(
         for node in (a, b):
             await node.told.until_rev(room, 1)
             assert node.told.changes(room) == [change]
-            await node.told.until(lambda node=node, room=room: node.told.here(room) == 3)  # type: ignore[misc]
-            await node.told.until(
-                lambda node=node, room=room: Signal("here") in node.told.of(room)  # type: ignore[misc]
-            )
+            await node.told.until(lambda node=node, room=room: node.told.here(room) == 3)
+            await node.told.until(lambda node=node, room=room: Signal("here") in node.told.of(room))
     assert a.told.degradations == b.told.degradations == []
 
 
@@ -194,7 +139,7 @@ async def test_a_killed_primary_is_replaced_by_its_replica_and_its_rooms_go_on(
     # The other two thirds of the rooms know nothing of it.
     await turning.goes_on()
     for node in (a, b):
-        await node.told.until(lambda node=node: node.told.degradations[-1:] == [False], FAILOVER)  # type: ignore[misc]
+        await node.told.until(lambda node=node: node.told.degradations[-1:] == [False], FAILOVER)
     assert (await a.backend.append(rooms[0], set={"page": 2})).rev >= 2
     await turning.end()
     for room in rooms:
@@ -237,7 +182,7 @@ async def test_what_a_promoted_replica_never_got_is_gone_for_all_and_all_are_tol
             replica.server.resume()
     for node in (a, b):
         await node.told.until(
-            lambda node=node: node.told.state(room).epoch not in ("", before.epoch),  # type: ignore[misc]
+            lambda node=node: node.told.state(room).epoch not in ("", before.epoch),
             FAILOVER,
         )
     await agreed(room, a, b)
@@ -287,7 +232,7 @@ async def test_a_primary_that_is_frozen_is_replaced_and_its_rooms_go_on(
     frozen = cluster.owner(slot(prefix, rooms[0]))
     frozen.server.pause()
     try:
-        await eventually(lambda: _turned(b, rooms[0]), FAILOVER)
+        await eventually(lambda: turned(b, rooms[0]), FAILOVER)
         for room in rooms:
             await agreed(room, a, b)
     finally:
@@ -296,11 +241,3 @@ async def test_a_primary_that_is_frozen_is_replaced_and_its_rooms_go_on(
     for room in rooms:
         await b.backend.append(room, set={"page": 3})
         await agreed(room, a, b)
-
-
-async def _turned(node: Node, room: str) -> bool:
-    try:
-        await node.backend.append(room, set={"page": 2}, request=f"{room} 2")
-    except Unavailable:
-        return False
-    return True
