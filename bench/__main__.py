@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from bench import big, crowds, cutter, fanout, ingest, latency, nchan, pages, results
+from bench import big, crowds, cutter, fanout, ingest, latency, nchan, pages, recovery, results
 from bench.processes import allow_many_files
 from bench.report import Figure, Report
 from bench.scale import FULL, QUICK, Scale
@@ -23,6 +23,7 @@ SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "nginx": crowds.measure_nginx,
     "nodes": crowds.measure_nodes,
     "stalled": crowds.measure_stalled,
+    "recovery": recovery.measure,
 }
 # What needs more than a test machine has: a browser and some gigabytes, or a module of Nginx.
 ON_DEMAND: dict[str, Callable[[Scale], Iterator[Figure]]] = {

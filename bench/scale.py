@@ -31,6 +31,7 @@ class Scale:
     room_viewers: int  # in each of them
     stalled: int
     stalled_runs: int  # of each side, in turns
+    recoveries: int  # of each fault
 
 
 FULL = Scale(
@@ -54,6 +55,7 @@ FULL = Scale(
     room_viewers=5,
     stalled=5_000,
     stalled_runs=20,
+    recoveries=10,
 )
 QUICK = Scale(
     rounds=1,
@@ -76,4 +78,5 @@ QUICK = Scale(
     room_viewers=2,
     stalled=10,
     stalled_runs=2,
+    recoveries=1,
 )
