@@ -1,4 +1,4 @@
-"""Whatever people type or send, in names, messages, files and cells, is text and stays in its place.
+"""Whatever people type or send, in names, messages, files and cells, is text and keeps its place.
 
 These windows ignore the Content-Security-Policy, so that nothing here holds only because of it.
 """

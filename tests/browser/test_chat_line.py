@@ -46,6 +46,8 @@ async def test_what_is_said_without_a_connection_is_sent_once_when_it_is_back(
     await here.page.wait_for_selector("#status[data-state=reconnecting]", state="attached")
     await say(here, "said without a line")
     await here.page.wait_for_selector("#outbox .said:nth-child(2)[data-state=pending]")
+    when = await here.page.eval_on_selector_all("#outbox .when", "all => all.map(e => e.innerText)")
+    assert when == ["waiting for the connection"] * 2
     wire.held = set()
     await here.page.context.set_offline(False)
     await hears(there, "said without a line")

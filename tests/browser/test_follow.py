@@ -402,3 +402,30 @@ async def test_where_the_room_is_and_the_way_back_are_in_sight_at_any_width(
         assert whole, selector
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert await here.page.evaluate(wide) == 0
+
+
+# Buttons of the pager that are there, but are not what one would click in their middle.
+COVERED = """() => [...document.querySelectorAll("#pager :is(button, a.button)")]
+    .filter((button) => button.checkVisibility())
+    .filter((button) => {
+        const { left, right, top, bottom } = button.getBoundingClientRect();
+        return ![left + 4, (left + right) / 2, right - 4].every((x) =>
+            button.contains(document.elementFromPoint(x, (top + bottom) / 2)));
+    })
+    .map((button) => `${innerWidth}: ${button.dataset.action}`)"""
+
+
+async def test_what_is_selected_leaves_the_way_back_in_sight_at_every_width(
+    new_window: NewWindow, node: Node
+) -> None:
+    url = await put_table(node, b"a column with quite a long name\tb\n" + b"1\t2\n" * 5_000)
+    here = await open_window(new_window, url)
+    await browse_to(here, 9)
+    await here.page.click("#table tbody td >> nth=1")
+    covered: list[str] = []
+    for width in (360, 390, 640, 761, 800, 860, 920, 1000, 1101, *range(1120, 1640, 40), 1920):
+        await here.page.set_viewport_size({"width": width, "height": 800})
+        covered += await here.page.evaluate(COVERED)
+        assert await here.page.is_visible("[data-action=rejoin]")
+        assert await here.page.is_visible("[data-action=quote]")
+    assert covered == []

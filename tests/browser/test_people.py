@@ -179,7 +179,7 @@ async def test_the_bar_shows_three_faces_and_counts_the_others(
     faces = await here.page.eval_on_selector_all(
         "#faces .face", "all => all.map((face) => face.textContent)"
     )
-    assert faces == ["P0", "P1", "P1", "+9"]
+    assert faces == ["P0", "P1", "P2", "+9"]
     assert await here.page.text_content("#watchers-text") == "12 here"
     await here.page.click("#watchers")
     await here.page.wait_for_selector("#people:visible")
@@ -195,6 +195,12 @@ async def test_a_large_room_shows_counts(new_window: Callable[..., Any], room: s
         "#people-pages .person", "all => all.map((row) => row.innerText.replace(/\\s+/g, ' '))"
     )
     assert pages == ["Page 1 1,163 people", "Page 3 41 people"]
+    # Where few look, they are counted together.
+    many = {str(page): 60 - page for page in range(1, 21)}
+    wire.tell({"type": "here", "count": 1_204, "people": None, "pages": many})
+    hint = await here.page.wait_for_selector("#people-pages .hint")
+    listed = sum(sorted(many.values())[-12:])
+    assert await hint.inner_text() == f"and {1_204 - listed} on other pages"
     assert await here.page.inner_text("#faces") == "1.2K"
     await here.page.click("#people-pages [data-page='3']")
     await here.shows(3)

@@ -226,7 +226,7 @@ function said({ id, rev, name, color, time, html }) {
   const at = make("time");
   tellTime(at, time);
   const message = make("div", { class: "message", id: `m${id}`, dir: "auto" }, ...messageContent(html));
-  const element = make("div", { class: "said", "data-id": id, "data-person": String(color) }, make("p", { class: "who" }, make("bdi", {}, name), " ", at), message);
+  const element = make("div", { class: "said", "data-id": id, "data-person": String(color) }, make("p", { class: "who" }, make("bdi", { title: name }, name), " ", at), message);
   return { id, rev, time, speaker: `${color} ${name}`, element };
 }
 

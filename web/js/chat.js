@@ -205,6 +205,7 @@ export class Chat {
       for (const entry of entries) {
         const element = shown.find(({ dataset }) => dataset.id === entry.id) ?? this.#outgoing.appendChild(outgoing(entry));
         if (element.dataset.state !== entry.state) this.#showState(element, entry);
+        if (entry.state === "pending") need(".when", HTMLElement, element).textContent = this.#session.phase === "live" ? "sending…" : "waiting for the connection";
       }
     });
   }
@@ -231,7 +232,6 @@ export class Chat {
     const fate = need(".fate", HTMLElement, element);
     if (state === "pending") {
       fate.replaceChildren();
-      need(".when", HTMLElement, element).textContent = "sending…";
       if (inside) this.#field.focus({ preventScroll: true });
       return;
     }

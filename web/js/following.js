@@ -67,7 +67,7 @@ export class Following {
     // With a single page there is nothing to leave.
     this.#line.hidden = !browsing && pages < 2;
     this.#text.title = browsing ? `The room is on page ${number(roomPage?.page_no ?? 1)}` : "";
-    if (!browsing) this.#text.textContent = "Following the room";
+    if (!browsing) this.#text.textContent = this.#access.canTurn ? "Following the room" : "Following the presenter";
     else this.#text.replaceChildren(make("span", { class: "long" }, "The room is on "), make("span", { class: "short" }, "Room: "), `page ${number(roomPage?.page_no ?? 1)}`);
     this.#leave.hidden = browsing;
     this.#rejoin.hidden = !browsing;

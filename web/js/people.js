@@ -75,7 +75,7 @@ export class People {
   /** Everyone but this viewer, in an order that does not change when they turn pages. */
   #others() {
     const others = (this.#here.people ?? []).filter(({ id }) => id !== this.#session.viewer);
-    return others.sort((a, b) => a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1));
+    return others.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }) || (a.id < b.id ? -1 : 1));
   }
 
   #show() {
@@ -183,7 +183,10 @@ export class People {
     button.disabled = person.page_no === null;
     button.title = person.page_no === null ? "" : `Look at page ${number(person.page_no)} on your own`;
     paint(need(".face", HTMLElement, button), person);
-    write(need("bdi", HTMLElement, button), person.name);
+    const name = need("bdi", HTMLElement, button);
+    write(name, person.name);
+    // A long one is cut off.
+    name.title = person.name;
     badge(button, person);
     write(need(".where", HTMLElement, button), where(person));
   }
@@ -198,6 +201,8 @@ export class People {
       button.addEventListener("click", () => this.#look(Number(page)));
       return make("li", {}, button);
     });
+    const others = this.#here.count - pages.slice(0, PAGES).reduce((sum, [, count]) => sum + count, 0);
+    if (pages.length > PAGES && others > 0) rows.push(make("li", { class: "hint" }, `and ${number(others)} on other pages`));
     const focused = document.activeElement instanceof HTMLElement && this.#pages.contains(document.activeElement) ? document.activeElement.dataset.page : undefined;
     this.#pages.replaceChildren(...rows);
     if (focused) /** @type {HTMLElement|null} */ (this.#pages.querySelector(`[data-page="${CSS.escape(focused)}"]`))?.focus({ preventScroll: true });
