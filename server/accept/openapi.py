@@ -29,7 +29,7 @@ from server.document.messages import (
     Upload,
     encode,
 )
-from server.errors import TablecastError
+from server.errors import RateLimited, TablecastError
 
 # What the code itself reads and writes.
 _TYPES: Final = (
@@ -164,9 +164,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 
 def _codes(errors: Sequence[type[TablecastError]]) -> dict[int, list[str]]:
-    """The codes that may come with each status."""
+    """The codes that may come with each status; at every door an address may ask too much."""
     codes: dict[int, list[str]] = defaultdict(list)
-    for error in sorted(set(errors), key=lambda error: error.code):
+    for error in sorted({*errors, RateLimited}, key=lambda error: error.code):
         codes[error.status].append(error.code)
     codes[HTTPStatus.INTERNAL_SERVER_ERROR].append("internal")
     return {int(status): codes[status] for status in sorted(codes)}

@@ -49,8 +49,8 @@ class Others:
         for client in (self.one, self.two):
             await client.close()
 
-    async def go_on(self, turns: int = 3) -> None:
-        """A few pages are turned and seen, by both."""
+    async def go_on(self, turns: int = 1) -> None:
+        """Pages are turned and seen, by both."""
         for _ in range(turns):
             page_no = next(self._turns)
             await self.one.say("page", page_no=page_no)

@@ -47,9 +47,9 @@ INTRUDERS = {
 }
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    node = Node("alone", tmp_path)
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
+    node = Node("alone", tmp_path_factory.mktemp("node"))
     await node.start()
     yield node
     node.kill()
@@ -92,12 +92,11 @@ async def test_the_start_page_does_nothing_that_its_policy_forbids(
     assert await reported(window) == said == window.errors == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_room_in_use_does_nothing_that_its_policy_forbids(
-    new_window: NewWindow, node: Node, tmp_path: Path, scheme: str
+    new_window: NewWindow, node: Node, tmp_path: Path
 ) -> None:
     url = await put_table(node, table(3_000))
-    window, said = await watched(new_window, url, color_scheme=scheme)
+    window, said = await watched(new_window, url)
     await window.live()
     page = window.page
     await window.go_to(7)
