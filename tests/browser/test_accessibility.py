@@ -146,6 +146,13 @@ async def test_a_room_in_which_people_talk_over_a_table(
     await window.do("next")
     await window.shows(2)
     await audit(window, "browsing")
+    await window.do("side")
+    await window.page.click("#tab-chat")
+    await window.page.context.set_offline(True)
+    await window.page.fill("#say-body", "Nobody hears this yet")
+    await window.page.press("#say-body", "Enter")
+    await window.page.wait_for_selector("#outbox [data-state=pending]")
+    await audit(window, "a message waits for the connection")
 
 
 @pytest.mark.parametrize("look", LOOKS)
