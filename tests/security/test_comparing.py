@@ -33,6 +33,7 @@ NEARLY = OWNER[:-1] + ("A" if OWNER[-1] != "A" else "B")
         (new_key(), Role.GUEST),
         ("x", Role.GUEST),
     ],
+    ids=["the owner's", "a presenter's", "all but the end", "another", "a short one"],
 )
 def test_keys_are_compared_by_their_hashes_in_constant_time(
     monkeypatch: pytest.MonkeyPatch, key: str, role: Role
