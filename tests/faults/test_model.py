@@ -320,7 +320,7 @@ def profile(examples: int, steps: int, *, quick: bool) -> settings:
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
-    [(10, 20), pytest.param(60, 40, marks=pytest.mark.slow)],
+    [(8, 20), pytest.param(60, 40, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("backend", ["memory", "redis"])
 def test_whatever_people_do_and_whatever_breaks_all_agree_with_the_model(
@@ -329,4 +329,4 @@ def test_whatever_people_do_and_whatever_breaks_all_agree_with_the_model(
     random.seed(0)
     world = WorldOfMemory(harmed_redis, 3) if backend == "memory" else WorldHere(harmed_redis)
     with living(world):
-        run_state_machine_as_test(Meeting, settings=profile(examples, steps, quick=examples == 10))
+        run_state_machine_as_test(Meeting, settings=profile(examples, steps, quick=examples == 8))

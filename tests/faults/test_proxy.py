@@ -29,7 +29,8 @@ VALUES = [
 def test_whatever_pieces_come_the_same_values_come_out(
     values: list[bytes], pieces: list[int]
 ) -> None:
-    splitter, stream, found = Splitter(), b"".join(values), []
+    splitter, stream = Splitter(), b"".join(values)
+    found: list[bytes] = []
     for size in pieces:
         found += splitter.feed(stream[:size])
         stream = stream[size:]

@@ -108,10 +108,10 @@ async def test_over_a_slow_link_the_newest_comes_and_what_was_between_does_not(
     await agree([*others, slow], PATIENCE)
     far_away.slow(rate=400_000, latency=0.01)
     seen = len(slow.seen)
-    await leaf(others, 40)
+    await leaf(others, 25)
     await agree([*others, slow], world.by("slow link"), lambda w: w.page_no == 2)
     pages = [told for told in slow.seen[seen:] if told["type"] == "page"]
-    assert 1 <= len(pages) < 40
+    assert 1 <= len(pages) < 25
     assert slow.losses == 0
 
 
