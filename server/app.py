@@ -40,7 +40,7 @@ from server.accept.versions import VersionsDoor
 from server.accept.view import Rooms
 from server.accept.watching import watching
 from server.fanout.backend import Backend, Event
-from server.fanout.memory import MemoryBackend
+from server.fanout.memory import STORAGE_LIMIT, MemoryBackend
 from server.live.hub import Hub
 from server.live.keeper import Keeper
 from server.live.reader import Reader
@@ -73,10 +73,11 @@ def make_backend(settings: Settings) -> Backend:
             prefix=settings.redis_prefix,
             room_life=settings.room_life,
             timing=Timing(linger=settings.linger, audit=settings.audit_interval),
+            storage_limit=settings.storage_limit,
         )
     return MemoryBackend(
         settings.node,
-        storage_limit=settings.memory_storage_limit,
+        storage_limit=settings.storage_limit or STORAGE_LIMIT,
         room_life=settings.room_life,
     )
 

@@ -256,10 +256,12 @@ class Settings:
         low=1,
         high=3_650 * DAY,
     )
-    memory_storage_limit: int = _size(
-        2 * GiB,
-        "Without Redis: bytes of documents kept in memory; more is refused with `storage_full`.",
-        low=KiB,
+    storage_limit: int = _size(
+        0,
+        "Beyond this, files and rows are refused with `storage_full`, and all else goes on. With "
+        "Redis: bytes that it holds (in a cluster, each primary); 0: as many as Redis takes. "
+        "Without: bytes of documents in this process's memory; 0: 2GiB.",
+        low=0,
         high=1024 * GiB,
     )
     block_cache: int = _size(

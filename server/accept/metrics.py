@@ -43,7 +43,7 @@ RESYNCS: Final = (
 )
 OUTCOMES: Final = ("completed", "failed", "paused")
 INTERNAL: Final = (("internal", "api"), ("internal", "page"), ("internal", "socket"))
-FULL: Final = (("append", "full"), ("put_blocks", "full"))
+FULL: Final = (("admit", "full"), ("append", "full"), ("put_blocks", "full"))
 
 
 class MetricsDoor:

@@ -111,8 +111,8 @@ class Place:
         return self._owner
 
     async def take(self) -> None:
-        """Raises `UploadInProgress`, `Unavailable`, and what the guard says; resuming `UploadLost`,
-        `UploadReplaced`, and `BadMessage` for another file.
+        """Raises `UploadInProgress`, `StorageFull`, `Unavailable`, and what the guard says;
+        resuming `UploadLost`, `UploadReplaced`, and `BadMessage` for another file.
 
         If it fails with `held` nobody knows whether the place was taken.
         """
@@ -121,6 +121,7 @@ class Place:
             snapshot = await self._backend.snapshot(self._room)
             leave = self._guard(snapshot)
             change = self._resuming(snapshot) if resumes else self._beginning(snapshot)
+            await self._backend.admit(self._room)
             change["fields"]["upload_role"] = leave.upload_role
             change["expect"] |= leave.expect
             self.upload = msgspec.convert(change["set"]["upload"], Upload)

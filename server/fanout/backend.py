@@ -216,6 +216,9 @@ class Backend(Protocol):
 
     # Documents
 
+    async def admit(self, room: str) -> None:
+        """Raise `StorageFull` if no document can be stored for this room now."""
+
     async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
         """Store blocks and their index entries; they expire 15 min after the last such write.
 

@@ -97,8 +97,9 @@ class ClusterBackend:
         lease: float = LEASE,
         patience: float = PATIENCE,
         timing: Timing | None = None,
+        storage_limit: int = 0,
     ) -> None:
-        """All times in seconds, and as `RedisBackend` takes them."""
+        """All times in seconds, and as `RedisBackend` takes them; the limit is each primary's."""
         self.node_id = node_id
         self.counts = Counts()
         self._cluster = cluster
@@ -115,6 +116,7 @@ class ClusterBackend:
             timing=self._timing,
             redirects=self,
             counts=self.counts,
+            storage_limit=storage_limit,
         )
         self._keys = Keys(prefix)
         self._receiver: Receiver | None = None
@@ -246,6 +248,9 @@ class ClusterBackend:
         await self._at(room, lambda shard: shard.signal(room, value))
 
     # Documents
+
+    async def admit(self, room: str) -> None:
+        await self._at(room, lambda shard: shard.admit(room))
 
     async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
         await self._at(room, lambda shard: shard.put_blocks(room, document, blocks))
@@ -409,13 +414,33 @@ class ClusterBackend:
 
 
 def backend_for(
-    url: str, node_id: str, *, prefix: str, room_life: float, timing: Timing
+    url: str,
+    node_id: str,
+    *,
+    prefix: str,
+    room_life: float,
+    timing: Timing,
+    storage_limit: int = 0,
 ) -> RedisBackend | ClusterBackend:
-    """The backend for any address that `redis_url` knows."""
+    """The backend for any address that `redis_url` knows; `storage_limit` as `RedisBackend`'s."""
     known = servers(url)
     if known is not None and known.kind == "cluster":
-        return ClusterBackend(known, node_id, prefix=prefix, room_life=room_life, timing=timing)
-    return RedisBackend(url, node_id, prefix=prefix, room_life=room_life, timing=timing)
+        return ClusterBackend(
+            known,
+            node_id,
+            prefix=prefix,
+            room_life=room_life,
+            timing=timing,
+            storage_limit=storage_limit,
+        )
+    return RedisBackend(
+        url,
+        node_id,
+        prefix=prefix,
+        room_life=room_life,
+        timing=timing,
+        storage_limit=storage_limit,
+    )
 
 
 def _redirected(error: Unavailable) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from server.counts import Counts
-from server.errors import Conflict, Missing, StorageFull, Unavailable
+from server.errors import Conflict, Missing, Unavailable
 from server.fanout.backend import (
     JSON,
     Change,
@@ -33,6 +33,7 @@ from server.fanout.backend import (
     life_of,
     numbered,
 )
+from server.fanout.quota import storage_full
 from server.fanout.replica import Replica
 
 ENTRY_BYTES = 16  # one block's entry in a document's index
@@ -243,6 +244,10 @@ class MemoryBackend:
 
     # Documents
 
+    async def admit(self, room: str) -> None:
+        if self._store.stored >= self._store.storage_limit:
+            raise storage_full(self._store.storage_limit)
+
     async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
         here = self._store.room(room)
         known = self._document(room, document)
@@ -314,10 +319,7 @@ class MemoryBackend:
             index_end = max(index_end, (block.number + 1) * ENTRY_BYTES)
         grown += index_end - len(known.index)
         if grown > 0 and self._store.stored + grown > self._store.storage_limit:
-            raise StorageFull(
-                f"The server has no room for more: {self._store.storage_limit:,} bytes are its "
-                "limit. What the room had is kept; try again later."
-            )
+            raise storage_full(self._store.storage_limit)
         known.index.extend(bytes(index_end - len(known.index)))
         for block in blocks:
             known.blocks[block.number] = bytes(block.data)

@@ -55,6 +55,7 @@ from server.fanout.connect import behind_sentinels, client, data_url
 from server.fanout.followed import Followed
 from server.fanout.keys import Keys
 from server.fanout.presence import Told
+from server.fanout.quota import Quota
 from server.fanout.replica import CHAT_KEPT
 from server.fanout.slots import Redirects, by_slot, slot_of
 from server.fanout.tasks import end
@@ -117,10 +118,12 @@ class RedisBackend:
         shebang: bool = True,
         redirects: Redirects | None = None,
         counts: Counts | None = None,
+        storage_limit: int = 0,
     ) -> None:
         """All times in seconds. `connect` makes a client (RESP2, bytes) in place of one for `url`;
         `shebang` False strips the scripts' first line for servers that do not know it. `redirects`
-        is there when this Redis is one of a cluster.
+        is there when this Redis is one of a cluster. `storage_limit`: bytes that this Redis may
+        hold before documents are refused, 0 for as many as it takes.
         """
         self.node_id = node_id
         self.counts = counts or Counts()
@@ -148,6 +151,7 @@ class RedisBackend:
         self._redis = make(retry)
         # The bus must see every break itself, so its connections never retry.
         self._subscriber = make(Retry(NoBackoff(), 0))
+        self._quota = Quota(storage_limit, self._held)
         self._linked: Link | None = None  # the bus's connection
         self._served: Address | None = None  # the primary it was connected to last
         self._bus = Bus(self, self._link, timing or Timing(), self.counts)
@@ -205,6 +209,8 @@ class RedisBackend:
         growth: Growth | None = None,
         forget: Sequence[str] | None = None,
     ) -> Change:
+        if growth is not None and growth.blocks:
+            await self._admit("append", growth.blocks)
         # Through JSON: the change that is returned is the one that other nodes will read.
         registers = {name: msgspec.json.encode(value) for name, value in (set or {}).items()}
         message = msgspec.json.encode(chat)
@@ -266,9 +272,13 @@ class RedisBackend:
 
     # Documents
 
+    async def admit(self, room: str) -> None:
+        await self._admit("admit", ())
+
     async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
         if not blocks:
             return
+        await self._admit("put_blocks", blocks)
         data, index = self._keys.blocks(room, document), self._keys.index(room, document)
         async with self._asking("put_blocks"), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(data, mapping={str(block.number): block.data for block in blocks})
@@ -541,6 +551,20 @@ class RedisBackend:
         asked = time.monotonic()
         seconds, microseconds = await self._redis.time()
         self._clock.measured(int(seconds) + int(microseconds) / 1e6, asked, time.monotonic())
+
+    async def _admit(self, operation: str, blocks: Sequence[StoredBlock]) -> None:
+        """Raise `StorageFull` if these bytes are too many; without any, if none may come."""
+        try:
+            await self._quota.admit(sum(len(block.data) + ENTRY_BYTES for block in blocks))
+        except StorageFull:
+            self.counts.failures[operation, "full"] += 1
+            raise
+
+    async def _held(self) -> int:
+        """Bytes that Redis holds, as its own limit counts them."""
+        async with self._asking("memory"):
+            told = await self._redis.info("memory")
+        return int(told["used_memory"]) - int(told.get("mem_not_counted_for_evict", 0))
 
     async def _until_quiet(self) -> None:
         """Wait until no call is under way, half a second at most."""
