@@ -6,6 +6,7 @@ for; docs/OPERATIONS.md lists them, and a test compares.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
@@ -97,6 +98,11 @@ class _NodeCollector(Collector):
             "tablecast_event_loop_lag_seconds",
             "How late the event loop comes to what is due, measured 20 times a second.",
             counts.loop_lag,
+        )
+        yield _gauge(
+            "tablecast_tasks",
+            "Tasks of the event loop: one for each connection, and some that are always there.",
+            len(asyncio.all_tasks()),
         )
 
     # Internal
