@@ -166,7 +166,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
 def _codes(errors: Sequence[type[TablecastError]]) -> dict[int, list[str]]:
     """The codes that may come with each status; at every door an address may ask too much."""
     codes: dict[int, list[str]] = defaultdict(list)
-    for error in sorted({*errors, RateLimited}, key=lambda error: error.code):
+    all_of_them: set[type[TablecastError]] = {*errors, RateLimited}
+    for error in sorted(all_of_them, key=lambda error: error.code):
         codes[error.status].append(error.code)
     codes[HTTPStatus.INTERNAL_SERVER_ERROR].append("internal")
     return {int(status): codes[status] for status in sorted(codes)}
