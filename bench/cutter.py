@@ -20,7 +20,7 @@ from bench.processes import run
 from bench.report import Figure, at_least, median, note
 from bench.scale import MB, Scale
 from bench.tables import PLAIN, Kind, table
-from server.document.blocks import BlockCutter
+from server.document.cutter import BlockCutter
 from server.document.dialect import Dialect
 
 CHUNK = 256 * 1024

@@ -13,24 +13,23 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from server.accept.access import Guard, Pass
+from server.accept.growing import State, fitting_in, growing, grown_by
 from server.accept.versions import settled
 from server.document.blocks import decompress
 from server.document.dialect import Dialect
-from server.document.growth import Grown, Piece, Tail, count, grow
+from server.document.growth import Piece, Tail
 from server.document.messages import Document
 from server.document.pages import Index
-from server.document.report import ParseReport
 from server.errors import (
     Conflict,
     Missing,
-    NoDocument,
     Refused,
     TablecastError,
     TooLarge,
@@ -48,8 +47,6 @@ CHANGE_INTERVAL: Final = 0.25
 GATHER: Final = 0.01
 # Source bytes in one change, but for a sender's alone: more would hold up everyone's next one.
 CHANGE_LIMIT: Final = 16 * 1024 * 1024
-# More bytes than this are cut and compressed in a thread.
-THREAD_FROM: Final = 64 * 1024
 # Seconds that a change is tried again for while the storage cannot be reached, or while others
 # are always quicker.
 PATIENCE: Final = 20.0
@@ -82,14 +79,6 @@ class Stored(NamedTuple):
     pieces: int
     document: dict[str, Any]
     registers: dict[str, Any]
-
-
-class State(NamedTuple):
-    """A room at one revision, and the end of its document."""
-
-    snapshot: Snapshot
-    document: Document
-    tail: Tail
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +133,7 @@ class DocumentEnd:
         """
         snapshot = await settled(self._backend, self.room)
         guard(snapshot)
-        return _growing(snapshot)
+        return growing(snapshot)
 
     async def add(
         self, pieces: Sequence[Piece], dialect: Dialect, known: Mapping[str, Any], guard: Guard
@@ -200,7 +189,7 @@ class DocumentEnd:
                 self._state = state
                 return
             pieces = [piece for each in granted for piece in each.pieces]
-            grown, document = await _in_thread(_grow, state, pieces)
+            grown, document = await grown_by(state, pieces)
             change = changes.revise(state.snapshot, document)
             for each in granted:
                 change["expect"] |= each.leave.expect
@@ -275,7 +264,7 @@ class DocumentEnd:
                 )
             elif document.dialect != wish.dialect:
                 wish.fail(ReadOtherwise(document.dialect))
-            elif fitting := _fitting(wish.pieces, left):
+            elif fitting := fitting_in(wish.pieces, left):
                 left -= sum(len(piece.source) for piece in fitting)
                 granted.append(_Granted(wish, fitting, leave))
             else:
@@ -303,7 +292,7 @@ class DocumentEnd:
                     wish.fail(error)
             if not allowed:
                 return None, []
-            register = _growing(snapshot)
+            register = growing(snapshot)
             document = msgspec.convert(register, Document)
             number = document.blocks - 1
             entry = await self._backend.index(self.room, document.id, number)
@@ -342,54 +331,6 @@ class DocumentEnd:
                     raise
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, 1.0)
-
-
-def _growing(snapshot: Snapshot) -> dict[str, Any]:
-    """The document that the room shows, if rows can be added to it."""
-    document = snapshot.registers.get("document")
-    if document is None and snapshot.registers.get("upload") is None:
-        raise NoDocument("This room has no table yet. Upload one first.")
-    # Refuses during an upload.
-    return dict(changes.revise(snapshot, document or {"id": ""})["set"]["document"])
-
-
-def _grow(state: State, pieces: Sequence[Piece]) -> tuple[Grown, dict[str, Any]]:
-    """What is to be stored, and the register that tells of it."""
-    before = state.document
-    grown = grow(state.tail, pieces, before.dialect)
-    tail = grown.tail
-    records = tail.first_record + tail.records
-    stored = tail.first_byte + len(tail.source)
-    register = {
-        **state.snapshot.registers["document"],
-        "records": records,
-        "rows": before.rows + records - before.records,
-        "stored": stored,
-        "size": stored if before.size is None else before.size + stored - before.stored,
-        "blocks": tail.number + 1,
-    }
-    if register.get("report") is not None:
-        report = msgspec.convert(register["report"], ParseReport)
-        register["report"] = msgspec.to_builtins(count(report, pieces, before.dialect))
-    return grown, register
-
-
-async def _in_thread(
-    job: Callable[[State, Sequence[Piece]], tuple[Grown, dict[str, Any]]],
-    state: State,
-    pieces: Sequence[Piece],
-) -> tuple[Grown, dict[str, Any]]:
-    size = len(state.tail.source) + sum(len(piece.source) for piece in pieces)
-    return await asyncio.to_thread(job, state, pieces) if size > THREAD_FROM else job(state, pieces)
-
-
-def _fitting(pieces: Sequence[Piece], left: int) -> Sequence[Piece]:
-    """The first of `pieces`, as many as have `left` bytes together."""
-    for number, piece in enumerate(pieces):
-        left -= len(piece.source)
-        if left < 0:
-            return pieces[:number]
-    return pieces
 
 
 def _is_new_enough(document: Document, wish: _Wish) -> bool:

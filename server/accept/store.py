@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from server.accept.place import Place, persistently
-from server.document.blocks import Block, CutSoFar
+from server.document.blocks import Block
+from server.document.cutter import CutSoFar
 from server.document.messages import Document
 from server.errors import TablecastError, UploadLost
 from server.fanout.backend import Backend, StoredBlock

@@ -29,7 +29,8 @@ from server.accept.filename import clean_filename
 from server.accept.place import Place, Times, Wanted, persistently
 from server.accept.spool import Spool
 from server.accept.store import Batch, Store
-from server.document.blocks import BLOCK_SIZE, Block, CutSoFar
+from server.document.blocks import BLOCK_SIZE, Block
+from server.document.cutter import CutSoFar
 from server.document.dialect import TSV, Dialect
 from server.document.encodings import Encoding
 from server.document.intake import Intake, SheetFile

@@ -9,7 +9,7 @@ from typing import Final
 
 from server.accept.access import Guard
 from server.accept.upload import SENDING, Ingest, Recut, UploadLimits
-from server.document.blocks import document_too_large
+from server.document.cutter import document_too_large
 from server.document.messages import Person
 from server.errors import Draining, TablecastError
 from server.fanout.backend import Backend, Change, Event, Here, Signal

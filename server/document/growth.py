@@ -12,13 +12,12 @@ from typing import NamedTuple
 import zstandard
 from msgspec import structs
 
-from server.document.blocks import BLOCK_SIZE, COLUMN_LIMIT, RECORD_LIMIT, Block
+from server.document.blocks import BLOCK_SIZE, COLUMN_LIMIT, COMPRESSION, RECORD_LIMIT, Block
 from server.document.dialect import BOM, Dialect, without_quotes
 from server.document.report import ParseReport, ReportBuilder
 from server.document.scan import LINE_ENDS, Head, Scanner, split_lines
 from server.errors import TooLarge
 
-_COMPRESSION = 1  # zstd's level, as for all blocks
 _CR = 0x0D
 
 
@@ -238,7 +237,7 @@ def grow(
     A block gets longer up to `block_size` source bytes. If the last record has no line end it gets
     one, in the document's own style, which counts as one of the bytes that were added.
     """
-    compressor = zstandard.ZstdCompressor(level=_COMPRESSION)
+    compressor = zstandard.ZstdCompressor(level=COMPRESSION)
     blocks: list[Block] = []
 
     def put(block: Tail) -> None:

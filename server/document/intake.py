@@ -17,17 +17,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from server.document.binary import refuse_binary
-from server.document.blocks import (
-    BLOCK_SIZE,
-    COLUMN_LIMIT,
-    DOCUMENT_LIMIT,
-    RECORD_LIMIT,
-    Block,
-    BlockCutter,
-    CutSoFar,
-    begin_report,
-    document_too_large,
-)
+from server.document.blocks import BLOCK_SIZE, COLUMN_LIMIT, DOCUMENT_LIMIT, RECORD_LIMIT, Block
+from server.document.cutter import BlockCutter, CutSoFar, begin_report, document_too_large
 from server.document.detect import detect_dialect
 from server.document.dialect import TSV, Dialect
 from server.document.encodings import Encoding, Transcoder, byte_safe, sniff_encoding

@@ -13,7 +13,7 @@ from itertools import islice
 from server.document.dialect import Dialect
 from server.document.scan import split_lines
 
-_FIELD_LIMIT = 2**31 - 1  # the csv module's own limit set aside: blocks.py limits whole records
+_FIELD_LIMIT = 2**31 - 1  # the csv module's own limit set aside: cutter.py limits whole records
 
 Records = Iterable[list[str]]
 

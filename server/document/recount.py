@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from server.document.blocks import begin_report, decompress
+from server.document.blocks import decompress
+from server.document.cutter import begin_report
 from server.document.dialect import Dialect, without_quotes
 from server.document.pages import without_lead
 from server.document.report import ParseReport, ReportBuilder

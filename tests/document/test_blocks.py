@@ -20,10 +20,10 @@ from server.document.blocks import (
     COLUMN_LIMIT,
     RECORD_LIMIT,
     Block,
-    BlockCutter,
     decompress,
     index_entry,
 )
+from server.document.cutter import BlockCutter
 from server.document.dialect import TSV, Dialect
 from server.document.intake import SAMPLE_SIZE
 from server.document.pages import Index, parse_block

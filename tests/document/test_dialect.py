@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from server.document.blocks import BlockCutter, decompress
+from server.document.blocks import decompress
+from server.document.cutter import BlockCutter
 from server.document.dialect import (
     SKIP_LIMIT,
     TSV,

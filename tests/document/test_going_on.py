@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.document.blocks import Block, CutSoFar
+from server.document.blocks import Block
+from server.document.cutter import CutSoFar
 from server.document.intake import Intake
 from tests.properties import examples
 

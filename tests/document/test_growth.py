@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.document.blocks import Block, BlockCutter, decompress
+from server.document.blocks import Block, decompress
+from server.document.cutter import BlockCutter
 from server.document.dialect import TSV, Dialect, without_quotes
 from server.document.growth import Grown, Piece, RowStream, Tail, grow, missing_line_end
 from server.document.records import read_records

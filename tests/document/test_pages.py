@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.document import messages
-from server.document.blocks import BlockCutter, decompress, index_entry
+from server.document.blocks import decompress, index_entry
+from server.document.cutter import BlockCutter
 from server.document.dialect import TSV, Dialect
 from server.document.messages import Cut, PageMessage
 from server.document.pages import CELL_LIMIT, MESSAGE_LIMIT, Index, build_page, parse_block

@@ -6,7 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from server.document.blocks import Block, BlockCutter, begin_report
+from server.document.blocks import Block
+from server.document.cutter import BlockCutter, begin_report
 from server.document.dialect import Dialect, needs_cut
 from server.document.encodings import Encoding
 from server.document.recount import NOT_COUNTED, Recount, not_counted
