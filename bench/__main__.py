@@ -6,7 +6,19 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from bench import big, crowds, cutter, fanout, ingest, latency, nchan, pages, recovery, results
+from bench import (
+    big,
+    crowds,
+    cutter,
+    fanout,
+    ingest,
+    latency,
+    nchan,
+    pages,
+    recovery,
+    results,
+    simulate,
+)
 from bench.processes import allow_many_files
 from bench.report import Figure, Report
 from bench.scale import FULL, QUICK, Scale
@@ -25,10 +37,12 @@ SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "stalled": crowds.measure_stalled,
     "recovery": recovery.measure,
 }
-# What needs more than a test machine has: a browser and some gigabytes, or a module of Nginx.
+# What needs more than a test machine has (a browser and some gigabytes, or a module of Nginx), and
+# what is for whoever plans.
 ON_DEMAND: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "big": big.measure,
     "nchan": nchan.measure,
+    "simulate": simulate.measure,
 }
 
 
