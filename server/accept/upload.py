@@ -18,22 +18,20 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from server.accept.access import NO_KEYS, Guard
+from server.accept.cutting import Cutting, UploadLimits
 from server.accept.filename import clean_filename
 from server.accept.place import Place, Times, Wanted, persistently
-from server.accept.spool import Spool
 from server.accept.store import Batch, Store
-from server.document.blocks import BLOCK_SIZE, Block
 from server.document.cutter import CutSoFar
-from server.document.dialect import TSV, Dialect
+from server.document.dialect import Dialect
 from server.document.encodings import Encoding
-from server.document.intake import Intake, SheetFile
 from server.document.messages import Document, Person
 from server.errors import (
     Draining,
@@ -47,28 +45,12 @@ from server.logs import about, room_id
 
 log = logging.getLogger(__name__)
 
-# Source bytes after which a batch goes to the store.
-BATCH_SIZE: Final = 1024 * 1024
 # A replaced document stays readable this long, for pages that are being rendered right now.
 DROP_AFTER: Final = 60.0
 ABORT_PATIENCE: Final = 5.0
 PAUSE_PATIENCE: Final = 5.0
 # Who brings no key.
 SENDING: Final = NO_KEYS.changing("send files")
-
-
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    """Bytes, but for `page_size` (rows), `lease` and `pause` (seconds)."""
-
-    document: int
-    record: int
-    columns: int
-    page_size: int
-    lease: float
-    pause: float
-    # A conversion of a spreadsheet may take a GiB, so few run at once on a node.
-    conversions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +115,15 @@ class Ingest:
         )
         self.survives = bool(token) and limits.pause > 0
         self._ended = ended
-        self._intake = self._new_intake(
+        self._cutting = Cutting(
+            self._name,
+            limits,
+            put=self._put,
+            converts=self._converts,
+            sheet=sheet,
             dialect=recut.dialect if recut is not None else None,
             encoding=recut.encoding if recut is not None else None,
         )
-        self._sheet = sheet
-        self._sheets: list[str] | None = None
-        self._spool: Spool | None = None
         self._received = 0
         self._chosen = recut.chosen if recut is not None else ()
         self._of = recut.document if recut is not None else None
@@ -148,7 +132,7 @@ class Ingest:
             room,
             self._place,
             self,
-            self._intake.so_far,
+            self._cutting.so_far,
             lease=limits.lease,
             failed=failed,
         )
@@ -179,7 +163,7 @@ class Ingest:
     @property
     def is_plain(self) -> bool:
         """Whether the stored bytes are the file's own, as far as they go."""
-        return self._intake.is_plain
+        return self._cutting.is_plain
 
     async def begin(self) -> None:
         """Take the room's one place for an upload. Raises `UploadInProgress`, `Unavailable`, and
@@ -212,25 +196,13 @@ class Ingest:
         self._store.alive()
         self._received += len(chunk)
         self._backend.counts.upload_bytes += len(chunk)
-        if self._spool is not None:
-            await asyncio.to_thread(self._spool.write, chunk)
-            return
-        try:
-            await self._take(self._intake.feed(chunk))
-        except SheetFile as sheet:
-            await self._begin_spool(sheet)
+        await self._cutting.feed(chunk)
 
     async def finish(self) -> Document:
         """No more bytes come: store the rest and make the document complete."""
         self._check()
         self._check_size()
-        if self._spool is None:
-            try:
-                await self._take(self._intake.finish())
-            except SheetFile as sheet:
-                await self._begin_spool(sheet)
-        if self._spool is not None:
-            await self._read_sheet(self._spool)
+        await self._cutting.finish()
         await self._store.drained()
         self._check()
         return await self._complete()
@@ -293,12 +265,13 @@ class Ingest:
     def describe(self, so_far: CutSoFar, *, complete: bool = False) -> Document:
         """The register of the document up to there."""
         # Where the file's own size tells, it is known before its end.
-        ahead = self._size if self.is_plain and self._spool is None else None
+        cutting = self._cutting
+        ahead = self._size if cutting.is_plain and not cutting.is_sheet else None
         dialect, of = so_far.dialect, self._of
         return Document(
             id=self.id,
             version=of.version if of else self._place.version,
-            name=clean_filename(self._intake.name),
+            name=clean_filename(cutting.name),
             size=so_far.stored if complete else ahead,
             stored=so_far.stored,
             records=so_far.records,
@@ -308,32 +281,13 @@ class Ingest:
             complete=complete,
             created=of.created if of else self._backend.now_ms(),
             dialect=dialect,
-            sheets=of.sheets if of else self._sheets,
-            sheet=of.sheet if of else self._sheet if self._sheets is not None else None,
+            sheets=of.sheets if of else cutting.sheets,
+            sheet=of.sheet if of else cutting.sheet,
             report=msgspec.structs.replace(so_far.report, chosen=self._chosen),
             by=of.by if of else self._place.upload.by,
         )
 
     # Internal
-
-    def _new_intake(
-        self,
-        *,
-        dialect: Dialect | None = None,
-        encoding: Encoding | None = None,
-        so_far: CutSoFar | None = None,
-    ) -> Intake:
-        limits = self._limits
-        return Intake(
-            name=self._name,
-            dialect=dialect,
-            encoding=encoding,
-            block_size=min(BLOCK_SIZE, limits.record),
-            record_limit=limits.record,
-            document_limit=limits.document,
-            column_limit=limits.columns,
-            so_far=so_far,
-        )
 
     def _go_on(self, shown: Document) -> None:
         """Take what follows as the rest of the file."""
@@ -346,14 +300,13 @@ class Ingest:
             dialect=shown.dialect,
             report=shown.report,
         )
-        self._intake = self._new_intake(so_far=so_far)
+        self._cutting.go_on(so_far)
         self._received = shown.stored
 
     def _end(self, outcome: str) -> None:
         self._over = True
         self._count(outcome)
-        if self._spool is not None:
-            self._spool.close()
+        self._cutting.close()
         if self._ended is not None:
             self._ended(self)
 
@@ -383,35 +336,18 @@ class Ingest:
                 "changed while it was read, or cut off. The table before it is back; send it again."
             )
 
-    async def _take(self, steps: Iterator[list[Block]]) -> None:
-        """Do the intake's steps in a thread, and queue the blocks of each before the next."""
-        more = True
-        while more:
-            batch, more = await asyncio.to_thread(_some, self._intake, steps)
-            self._store.alive()
-            if batch.blocks:
-                await self._store.put(batch)
-                self._check()
+    async def _put(self, batch: Batch) -> None:
+        self._store.alive()
+        if batch.blocks:
+            await self._store.put(batch)
+            self._check()
 
-    async def _begin_spool(self, sheet: SheetFile) -> None:
-        self._spool = Spool(sheet.kind)
-        await asyncio.to_thread(self._spool.write, sheet.head)
-
-    async def _read_sheet(self, spool: Spool) -> None:
-        """Turn the spooled file into a table, as if that had been sent."""
-        async with self._limits.conversions:
-            # Its process has a time limit of its own, so the uploader is not silent meanwhile.
-            self._store.alive_at = math.inf
-            opened = await asyncio.to_thread(spool.tables, self._sheet)
-            pieces, self._sheet, self._sheets = opened
-            self._intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                await self._take(self._intake.feed(piece))
-                self._store.alive_at = math.inf
-            await self._take(self._intake.finish())
+    def _converts(self) -> None:
+        # Its process has a time limit of its own, so the uploader is not silent meanwhile.
+        self._store.alive_at = math.inf
 
     async def _complete(self) -> Document:
-        so_far = self._intake.so_far
+        so_far = self._cutting.so_far
         if not so_far.records:
             raise EmptyDocument("There is nothing in this file.")
         if not await self._store.is_whole(so_far.blocks):
@@ -430,18 +366,3 @@ class Ingest:
                 told = about(self.room, document=old, code=error.code)
                 log.info("an old document stays", extra=told)
         return document
-
-
-def _some(intake: Intake, steps: Iterator[list[Block]]) -> tuple[Batch, bool]:
-    """Do steps until there is a batch or a step without blocks; whether there may be more.
-
-    Several in one turn of a thread, because the turns themselves would take most of the time.
-    """
-    gathered: list[Block] = []
-    more = False
-    for blocks in steps:
-        gathered += blocks
-        if not blocks or sum(block.size for block in gathered) >= BATCH_SIZE:
-            more = True
-            break
-    return Batch(gathered, intake.so_far), more

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from server.accept.access import Guard
-from server.accept.upload import SENDING, Ingest, Recut, UploadLimits
+from server.accept.cutting import UploadLimits
+from server.accept.upload import SENDING, Ingest, Recut
 from server.document.cutter import document_too_large
 from server.document.messages import Person
 from server.errors import Draining, TablecastError

@@ -1,0 +1,177 @@
+"""The first half of an upload's way: bytes of a file in, batches of blocks out.
+
+Everything that takes long is done in a thread. A spreadsheet is written to the disk as it comes,
+and read as a table when all of it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from server.accept.spool import Spool
+from server.accept.store import Batch
+from server.document.blocks import BLOCK_SIZE, Block
+from server.document.cutter import CutSoFar
+from server.document.dialect import TSV, Dialect
+from server.document.encodings import Encoding
+from server.document.intake import Intake, SheetFile
+
+# Source bytes after which a batch goes to the store.
+BATCH_SIZE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Bytes, but for `page_size` (rows), `lease` and `pause` (seconds)."""
+
+    document: int
+    record: int
+    columns: int
+    page_size: int
+    lease: float
+    pause: float
+    # A conversion of a spreadsheet may take a GiB, so few run at once on a node.
+    conversions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+
+class Cutting:
+    """Give it the file by `feed` and `finish`, which raise what is wrong with it; then `close`.
+
+    `put` gets each batch before the next is cut, also one without blocks: there was work.
+    `converts` is called when a spreadsheet is being read, which takes its time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        limits: UploadLimits,
+        *,
+        put: Callable[[Batch], Awaitable[None]],
+        converts: Callable[[], None],
+        sheet: str | None,
+        dialect: Dialect | None,
+        encoding: Encoding | None,
+    ) -> None:
+        self.sheets: list[str] | None = None
+        self._name = name
+        self._limits = limits
+        self._put = put
+        self._converts = converts
+        self._sheet = sheet
+        self._spool: Spool | None = None
+        self._intake = self._new_intake(dialect=dialect, encoding=encoding)
+
+    # API
+
+    @property
+    def name(self) -> str:
+        """The table's name, which may be that of a file inside the file."""
+        return self._intake.name
+
+    @property
+    def sheet(self) -> str | None:
+        """Of a workbook: the one that is read."""
+        return self._sheet if self.sheets is not None else None
+
+    @property
+    def so_far(self) -> CutSoFar:
+        return self._intake.so_far
+
+    @property
+    def is_plain(self) -> bool:
+        """As `Intake.is_plain`."""
+        return self._intake.is_plain
+
+    @property
+    def is_sheet(self) -> bool:
+        return self._spool is not None
+
+    def go_on(self, so_far: CutSoFar) -> None:
+        """What follows is the rest of the file."""
+        self._intake = self._new_intake(so_far=so_far)
+
+    async def feed(self, chunk: bytes) -> None:
+        """Returns when the next bytes are cut and taken."""
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.write, chunk)
+            return
+        try:
+            await self._take(self._intake.feed(chunk))
+        except SheetFile as sheet:
+            await self._begin_spool(sheet)
+
+    async def finish(self) -> None:
+        """No more bytes come."""
+        if self._spool is None:
+            try:
+                await self._take(self._intake.finish())
+            except SheetFile as sheet:
+                await self._begin_spool(sheet)
+        if self._spool is not None:
+            await self._read_sheet(self._spool)
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+
+    # Internal
+
+    def _new_intake(
+        self,
+        *,
+        dialect: Dialect | None = None,
+        encoding: Encoding | None = None,
+        so_far: CutSoFar | None = None,
+    ) -> Intake:
+        limits = self._limits
+        return Intake(
+            name=self._name,
+            dialect=dialect,
+            encoding=encoding,
+            block_size=min(BLOCK_SIZE, limits.record),
+            record_limit=limits.record,
+            document_limit=limits.document,
+            column_limit=limits.columns,
+            so_far=so_far,
+        )
+
+    async def _take(self, steps: Iterator[list[Block]]) -> None:
+        """Do the intake's steps in a thread, and hand on the blocks of each before the next."""
+        more = True
+        while more:
+            batch, more = await asyncio.to_thread(_some, self._intake, steps)
+            await self._put(batch)
+
+    async def _begin_spool(self, sheet: SheetFile) -> None:
+        self._spool = Spool(sheet.kind)
+        await asyncio.to_thread(self._spool.write, sheet.head)
+
+    async def _read_sheet(self, spool: Spool) -> None:
+        """Turn the spooled file into a table, as if that had been sent."""
+        async with self._limits.conversions:
+            self._converts()
+            opened = await asyncio.to_thread(spool.tables, self._sheet)
+            pieces, self._sheet, self.sheets = opened
+            self._intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                await self._take(self._intake.feed(piece))
+                self._converts()
+            await self._take(self._intake.finish())
+
+
+def _some(intake: Intake, steps: Iterator[list[Block]]) -> tuple[Batch, bool]:
+    """Do steps until there is a batch or a step without blocks; whether there may be more.
+
+    Several in one turn of a thread, because the turns themselves would take most of the time.
+    """
+    gathered: list[Block] = []
+    more = False
+    for blocks in steps:
+        gathered += blocks
+        if not blocks or sum(block.size for block in gathered) >= BATCH_SIZE:
+            more = True
+            break
+    return Batch(gathered, intake.so_far), more
