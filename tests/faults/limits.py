@@ -22,7 +22,7 @@ LIMITS: Final = {
     "node drained": 3.0,
     "Nginx reloaded": 35.0,
     "viewer stalled": 2.0,
-    "viewer vanished": 46.0,
+    "viewer vanished": 61.0,
     "slow link": 10.0,
     "laptop woke": 10.0,
     "upload cut": 5.0,

@@ -219,7 +219,15 @@ class Meeting(RuleBasedStateMachine):
         copy, self.model = self.copy
         self.copy = None
         self.do(copy.restore())
-        self.do(self.quiet())
+        self.do(
+            agree(
+                self.viewers,
+                PATIENCE,
+                lambda w: (
+                    [said["id"] for said in w.chat] == self.model.certain and self.is_right(w)
+                ),
+            )
+        )
 
     # What must be so
 
