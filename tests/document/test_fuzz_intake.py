@@ -164,6 +164,9 @@ def test_whatever_is_kept_as_a_sheet_ends_in_cells_or_in_a_sentence(
         assert told
 
 
+ROWS = b"alpha,beta gamma,delta,12345678\n" * (10 * MIB // 32)
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -175,12 +178,12 @@ def test_whatever_is_kept_as_a_sheet_ends_in_cells_or_in_a_sentence(
         b"'a\\'\n" * (2 * MIB),
         b"# comment\n" * MIB + b"a\tb\n",
         b"\r" * (8 * MIB) + b"a",
-        gzip.compress(b"a b\n" * (5 * MIB // 2)),
-        bz2.compress(b"a b\n" * (MIB // 4)) * 10,
-        zstandard.compress(b"a b\n" * (5 * MIB // 2)),
+        gzip.compress(ROWS),
+        bz2.compress(ROWS[: len(ROWS) // 10]) * 10,
+        zstandard.compress(ROWS),
         zipped(bytes(10 * MIB)),
-        zipped(b"a,b\n" * (5 * MIB // 2)),
-        ("a\tb\n" * (5 * MIB // 4)).encode("utf-16"),
+        zipped(ROWS),
+        ROWS[: len(ROWS) // 2].decode().encode("utf-16"),
     ],
     ids=[
         *("one line", "an open quote", "tabs", "newlines", "quotes", "escaped quotes"),
