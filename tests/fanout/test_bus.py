@@ -14,6 +14,7 @@ from redis.exceptions import MovedError
 from server.fanout.backend import Change, Snapshot
 from server.fanout.bus import Bus, Timing
 from server.fanout.presence import Told
+from server.fanout.slots import slot_of
 from tests.fanout.nodes import FAST, PATIENCE, Recorder
 
 
@@ -255,3 +256,48 @@ async def _until(met: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not met():
             await asyncio.sleep(0)
+
+
+# Rooms whose slot another server has
+
+
+def _moved(room: str) -> MovedError:
+    return MovedError(f"{slot_of(room.encode())} 127.0.0.1:1")
+
+
+async def test_a_subscription_that_is_redirected_is_told_and_breaks_nothing(stage: Stage) -> None:
+    await stage.followed("r", Snapshot("e", 1, {"page": 1}))
+    stage.redis.confirming = False
+    stage.redis.say(b"sunsubscribe", b"r", 0)
+    await _until(lambda: len(stage.redis.commands("SSUBSCRIBE")) == 2)
+    stage.redis.answers.put_nowait(_moved("r"))
+    await _until(lambda: stage.redis.elsewhere == [slot_of(b"r")])
+    # Nobody took the room away, as when the slot has come back: it is asked for again.
+    await _until(lambda: len(stage.redis.commands("SSUBSCRIBE")) == 3)
+    stage.redis.states["r"] = Snapshot("e", 2, {"page": 2})
+    stage.redis.say(b"ssubscribe", b"r", 1)
+    await stage.told.until_rev("r", 2)
+    assert stage.redis.connections == 1
+    assert stage.told.degradations == []
+
+
+async def test_a_room_goes_to_another_bus_with_what_is_known_of_it(stage: Stage) -> None:
+    await stage.followed("r", Snapshot("e", 5, {"page": 5}))
+    other = Stage(replace(FAST, audit=60, ping=60))
+    # The other server has less than this node has seen: it is held to that.
+    other.redis.states["r"] = Snapshot("e", 3, {"page": 3})
+    (released,) = stage.bus.release(lambda channel: channel == b"r")
+    other.bus.adopt(released, degraded=False)
+    await other.told.until(lambda: other.told.state("r").epoch == "e+")
+    assert other.redis.minted == [("r", "e", 5)]
+    assert other.told.state("r").registers == {"page": 3}
+    assert stage.bus.following == 0
+    await _until(lambda: ("r",) in stage.redis.commands("SUNSUBSCRIBE"))
+    await asyncio.wait_for(other.bus.close(), PATIENCE)
+
+
+async def test_a_room_that_only_lingers_goes_nowhere(stage: Stage) -> None:
+    await stage.followed("r", Snapshot("e", 1))
+    stage.bus.unfollow("r")
+    assert stage.bus.release(lambda channel: True) == []
+    assert stage.bus.following == 0
