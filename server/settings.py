@@ -7,34 +7,25 @@ lists all of them, and a test keeps that page and this module the same.
 from __future__ import annotations
 
 import difflib
-import ipaddress
-import math
 import re
 import resource
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, fields
+from typing import Any, NamedTuple
 
-from server import redis_url
+from server import kinds, redis_url
+from server.kinds import DAY, HOUR, MINUTE, GiB, KiB, MiB
 
 PREFIX = "TABLECAST_"
 
-KiB = 1024
-MiB = 1024 * KiB
-GiB = 1024 * MiB
-MINUTE = 60.0
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
+Network = kinds.Network
 
 # Beside its viewers a node has open files of its own: Redis, listening sockets, uploads, logs.
 OPEN_FILES_BESIDE_VIEWERS = 1_000
 # About 300 MB of buffers and sockets at 20 KB a viewer; beyond it another node serves better.
 MOST_VIEWERS_PER_NODE = 15_000
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-T = TypeVar("T")
 
 
 class SettingsError(ValueError):
@@ -50,125 +41,6 @@ class Description(NamedTuple):
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """How one kind of value is read, shown and judged. `parse` raises ValueError."""
-
-    parse: Callable[[str], Any]
-    show: Callable[[Any], str]
-    valid: Callable[[Any], bool]
-    allowed: str
-
-
-# How values are written
-
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?", re.IGNORECASE)
-_SIZE_UNITS = {"b": 1, "kib": KiB, "mib": MiB, "gib": GiB, "tib": 1024 * GiB}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)?")
-_TIME_UNITS = {"ms": 0.001, "s": 1.0, "min": MINUTE, "h": HOUR, "d": DAY}
-_TRUTH = {"true": True, "yes": True, "on": True, "1": True}
-_TRUTH |= {"false": False, "no": False, "off": False, "0": False}
-
-
-def _parse_size(text: str) -> int:
-    if not (match := _SIZE.fullmatch(text)):
-        raise ValueError(text)
-    return int(match[1]) * _SIZE_UNITS[(match[2] or "B").lower()]
-
-
-def _show_size(value: int) -> str:
-    for name, unit in (("GiB", GiB), ("MiB", MiB), ("KiB", KiB)):
-        if value and value % unit == 0:
-            return f"{value // unit}{name}"
-    return f"{value}B" if value else "0"
-
-
-def _parse_time(text: str) -> float:
-    if not (match := _TIME.fullmatch(text)):
-        raise ValueError(text)
-    return float(match[1]) * _TIME_UNITS[match[2] or "s"]
-
-
-def _show_time(value: float) -> str:
-    for name, unit in (("d", DAY), ("h", HOUR), ("min", MINUTE)):
-        if value >= unit and value % unit == 0:
-            return f"{value / unit:g}{name}"
-    return f"{value:g}s" if value >= 1 or not value else f"{value * 1000:g}ms"
-
-
-def _parse_truth(text: str) -> bool:
-    if (truth := _TRUTH.get(text.lower())) is None:
-        raise ValueError(text)
-    return truth
-
-
-def _parse_list(text: str) -> tuple[str, ...]:
-    return tuple(part for part in (part.strip() for part in text.split(",")) if part)
-
-
-def _parse_networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(part) for part in _parse_list(text))
-
-
-def _show_list(values: tuple[object, ...]) -> str:
-    return ",".join(map(str, values))
-
-
-# What values are allowed
-
-
-def _setting(default: T, help: str, kind: _Kind, *, secret: bool = False) -> T:
-    made: T = field(default=default, repr=not secret, metadata={"help": help, "kind": kind})
-    return made
-
-
-def _between(low: float, high: float) -> Callable[[Any], bool]:
-    return lambda value: math.isfinite(value) and low <= value <= high
-
-
-def _text(default: str, help: str, *, pattern: str, allowed: str) -> str:
-    expression = re.compile(pattern)
-    kind = _Kind(str, str, lambda value: expression.fullmatch(value) is not None, allowed)
-    return _setting(default, help, kind)
-
-
-def _choice(default: str, help: str, choices: tuple[str, ...]) -> str:
-    return _setting(default, help, _Kind(str.lower, str, choices.__contains__, ", ".join(choices)))
-
-
-def _count(default: int, help: str, *, low: int, high: int) -> int:
-    kind = _Kind(int, str, _between(low, high), f"{low:,} to {high:,}")
-    return _setting(default, help, kind)
-
-
-def _rate(default: float, help: str, *, low: float, high: float) -> float:
-    kind = _Kind(float, "{:g}".format, _between(low, high), f"{low:g} to {high:g} a second")
-    return _setting(default, help, kind)
-
-
-def _size(default: int, help: str, *, low: int, high: int) -> int:
-    allowed = f"{_show_size(low)} to {_show_size(high)}"
-    return _setting(default, help, _Kind(_parse_size, _show_size, _between(low, high), allowed))
-
-
-def _time(default: float, help: str, *, low: float, high: float) -> float:
-    allowed = f"{_show_time(low)} to {_show_time(high)}"
-    return _setting(default, help, _Kind(_parse_time, _show_time, _between(low, high), allowed))
-
-
-def _truth(default: bool, help: str) -> bool:
-    kind = _Kind(_parse_truth, lambda value: str(value).lower(), lambda _: True, "true or false")
-    return _setting(default, help, kind)
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"//[^/@]*@", "//***@", url))
-
-
-def _are_origins(origins: tuple[str, ...]) -> bool:
-    return all(re.fullmatch(r"https?://[^/?#\s@;,]+", origin) for origin in origins)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a node runs by. Sizes are bytes, times are seconds. Made wrong, raises `SettingsError`.
@@ -179,36 +51,36 @@ class Settings:
 
     # Where it listens, and where rooms are kept
 
-    host: str = _text(
+    host: str = kinds.text(
         "127.0.0.1",
         "Address to listen on. The container sets `0.0.0.0`, all addresses.",
         pattern=r"[A-Za-z0-9.:_-]+",
         allowed="a host name or an address",
     )
-    port: int = _count(
+    port: int = kinds.count(
         8080, "Port to listen on; 0 takes a free one and prints it.", low=0, high=65535
     )
-    redis_url: str = _setting(
+    redis_url: str = kinds.setting(
         "",
         "Redis 7 or newer, or Valkey: one server, the primary that Sentinels know "
         "(`redis+sentinel://host:26379,host:26379/primary`), or a cluster "
         "(`redis+cluster://host:6379,host:6379`); `rediss…` with TLS. Empty: rooms are kept in "
         "this process's memory, for one node.",
-        _Kind(
+        kinds.Kind(
             str,
-            _without_password,
+            kinds.without_password,
             lambda _: True,
             "an address of Redis, as in `redis://host:6379/0`",
         ),
         secret=True,
     )
-    redis_prefix: str = _text(
+    redis_prefix: str = kinds.text(
         "tablecast:",
         "What the names of all keys and channels begin with, so that a Redis can be shared.",
         pattern=r"[A-Za-z0-9_:./-]{0,64}",
         allowed="up to 64 of A-Z a-z 0-9 _ : . / -",
     )
-    node: str = _text(
+    node: str = kinds.text(
         "",
         "This node's name in `hello` and in the header `Tablecast-Node`, no other node's. "
         "Empty: the host's name and a random suffix.",
@@ -218,45 +90,47 @@ class Settings:
 
     # Limits on documents
 
-    document_limit: int = _size(GiB, "Largest document, after decompression.", low=1, high=64 * GiB)
-    chunk_limit: int = _size(
+    document_limit: int = kinds.size(
+        GiB, "Largest document, after decompression.", low=1, high=64 * GiB
+    )
+    chunk_limit: int = kinds.size(
         256 * KiB,
         "Largest binary message of an upload; a message is held in memory whole.",
         low=64,
         high=4 * MiB,
     )
-    upload_window: int = _size(
+    upload_window: int = kinds.size(
         MiB,
         "Bytes a browser may send beyond the last acknowledgement; at least one chunk.",
         low=64,
         high=64 * MiB,
     )
-    record_limit: int = _size(
+    record_limit: int = kinds.size(
         16 * MiB, "Largest record; a page is made of whole records.", low=64, high=256 * MiB
     )
-    cell_limit: int = _size(
+    cell_limit: int = kinds.size(
         64 * KiB,
         "Beyond this a page shows a cell shortened; the whole of it can be asked for.",
         low=16,
         high=4 * MiB,
     )
-    page_message_limit: int = _size(
+    page_message_limit: int = kinds.size(
         4 * MiB, "Largest page message; at least one cell.", low=KiB, high=64 * MiB
     )
-    column_limit: int = _count(
+    column_limit: int = kinds.count(
         16_384, "Most columns of a document (as many as spreadsheets have).", low=1, high=1_000_000
     )
-    page_size: int = _count(100, "Rows on a page.", low=10, high=1_000)
+    page_size: int = kinds.count(100, "Rows on a page.", low=10, high=1_000)
 
     # How long and how much is kept
 
-    room_life: float = _time(
+    room_life: float = kinds.time(
         7 * DAY,
         "How long a room is kept after its last change or viewer.",
         low=1,
         high=3_650 * DAY,
     )
-    storage_limit: int = _size(
+    storage_limit: int = kinds.size(
         0,
         "Beyond this, files and rows are refused with `storage_full`, and all else goes on. With "
         "Redis: bytes that it holds (in a cluster, each primary); 0: as many as Redis takes. "
@@ -264,128 +138,124 @@ class Settings:
         low=0,
         high=1024 * GiB,
     )
-    block_cache: int = _size(
+    block_cache: int = kinds.size(
         64 * MiB, "Memory for decoded blocks of documents.", low=0, high=64 * GiB
     )
-    page_cache: int = _size(32 * MiB, "Memory for pages ready to be sent.", low=0, high=64 * GiB)
-    index_cache: int = _size(
+    page_cache: int = kinds.size(
+        32 * MiB, "Memory for pages ready to be sent.", low=0, high=64 * GiB
+    )
+    index_cache: int = kinds.size(
         32 * MiB, "Memory for indexes (where in a document a row is).", low=0, high=64 * GiB
     )
 
     # Viewers
 
-    viewers_per_node: int = _count(
+    viewers_per_node: int = kinds.count(
         0,
         "Most viewers on this node. 0: the lower of 15,000 and the limit on open files less 1,000.",
         low=0,
         high=1_000_000,
     )
-    message_limit: int = _size(
+    message_limit: int = kinds.size(
         64 * KiB,
         "Largest text message of a viewer; over twice this the connection is closed (1009).",
         low=256,
         high=16 * MiB,
     )
-    page_turns_per_second: float = _rate(
+    page_turns_per_second: float = kinds.rate(
         30, "Page turns a viewer may make, with bursts of twice this.", low=0.1, high=10_000
     )
-    rooms_per_second: float = _rate(
+    rooms_per_second: float = kinds.rate(
         0.5,
         "Rooms that may be started from one address, with bursts of a minute's worth; what comes "
         "through `TABLECAST_TRUSTED_PROXIES` counts for the address behind them.",
         low=0.001,
         high=10_000,
     )
-    connections_per_address: int = _count(
+    connections_per_address: int = kinds.count(
         0,
         "Most viewers and running requests of one address, which may be that of a whole school. "
         "0: half of `TABLECAST_VIEWERS_PER_NODE`. Those of the machine itself do not count.",
         low=0,
         high=1_000_000,
     )
-    uploads_per_second: float = _rate(
+    uploads_per_second: float = kinds.rate(
         1,
         "Uploads that may be begun from one address, with bursts of a minute's worth.",
         low=0.001,
         high=10_000,
     )
-    idle_timeout: float = _time(
+    idle_timeout: float = kinds.time(
         30,
         "A connection that sends no whole request for this long is closed.",
         low=0.5,
         high=HOUR,
     )
-    heartbeat: float = _time(
+    heartbeat: float = kinds.time(
         15,
         "How often a viewer is told the last revision; below the 60s after which proxies give up.",
         low=0.05,
         high=55,
     )
-    stall_timeout: float = _time(
+    stall_timeout: float = kinds.time(
         30, "A viewer who takes no bytes for this long is disconnected.", low=0.05, high=HOUR
     )
-    linger: float = _time(
+    linger: float = kinds.time(
         15, "How long a room is followed after its last viewer has left.", low=0, high=HOUR
     )
-    upload_lease: float = _time(
+    upload_lease: float = kinds.time(
         30,
         "A node that is silent for this long has lost its uploads: they are paused, or given up if "
         "they cannot go on.",
         low=0.2,
         high=HOUR,
     )
-    upload_pause: float = _time(
+    upload_pause: float = kinds.time(
         120,
         "An upload whose sender is gone waits this long for it to go on; then the previous "
         "document comes back. 0: it is given up at once.",
         low=0,
         high=10 * MINUTE,
     )
-    audit_interval: float = _time(
+    audit_interval: float = kinds.time(
         5, "How often a node compares its rooms with Redis.", low=0.05, high=10 * MINUTE
     )
-    drain_time: float = _time(
+    drain_time: float = kinds.time(
         5, "After SIGTERM, connections are closed spread over this time.", low=0, high=10 * MINUTE
     )
 
     # Who may connect
 
-    allowed_origins: tuple[str, ...] = _setting(
-        (),
+    allowed_origins: tuple[str, ...] = kinds.origins(
         "Sites whose pages may connect, as in `https://a.example,https://b.example`; our own "
         "must be among them. Empty: those of the host that was asked.",
-        _Kind(_parse_list, _show_list, _are_origins, "origins (scheme://host[:port]) with commas"),
     )
-    trusted_proxies: tuple[Network, ...] = _setting(
-        (),
+    trusted_proxies: tuple[Network, ...] = kinds.networks(
         "Networks whose `X-Forwarded-*` headers are believed, as in `172.16.0.0/12,10.0.0.7`.",
-        _Kind(_parse_networks, _show_list, lambda _: True, "addresses and networks with commas"),
     )
-    embedders: tuple[str, ...] = _setting(
-        (),
+    embedders: tuple[str, ...] = kinds.origins(
         "Sites whose pages may show ours in a frame, as in `https://a.example`. Empty: none.",
-        _Kind(_parse_list, _show_list, _are_origins, "origins (scheme://host[:port]) with commas"),
     )
 
     # What it tells its operator
 
-    log_level: str = _choice(
+    log_level: str = kinds.choice(
         "info", "The least that is logged.", ("debug", "info", "warning", "error")
     )
-    log_format: str = _choice(
+    log_format: str = kinds.choice(
         "text", "How it is written: lines of `key=value`, or of JSON.", ("text", "json")
     )
-    log_requests: bool = _truth(
+    log_requests: bool = kinds.truth(
         False, "Whether each request is written down, with the template of its address."
     )
-    traces_url: str = _text(
+    traces_url: str = kinds.text(
         "",
         "Collector of OpenTelemetry (OTLP over HTTP) that is told traces, as in "
         "`http://collector:4318/v1/traces`. Empty: none is.",
         pattern=r"(https?://[^\s/]+\S*)?",
         allowed="an http:// or https:// URL",
     )
-    metrics: bool = _truth(True, "Whether `/metrics` answers (Prometheus).")
+    metrics: bool = kinds.truth(True, "Whether `/metrics` answers (Prometheus).")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -445,8 +315,8 @@ class Settings:
     def _check_order(self, lower: str, upper: str) -> None:
         if getattr(self, lower) > getattr(self, upper):
             raise SettingsError(
-                f"{variable(lower)} is {_show_size(getattr(self, lower))}, but may be at most "
-                f"{variable(upper)}, which is {_show_size(getattr(self, upper))}."
+                f"{variable(lower)} is {kinds.show_size(getattr(self, lower))}, but may be at most "
+                f"{variable(upper)}, which is {kinds.show_size(getattr(self, upper))}."
             )
 
 
@@ -463,14 +333,14 @@ def describe() -> Iterator[Description]:
         yield Description(variable(setting.name), default, kind.allowed, setting.metadata["help"])
 
 
-def _kind(setting: Field[Any]) -> _Kind:
-    kind: _Kind = setting.metadata["kind"]
+def _kind(setting: Field[Any]) -> kinds.Kind:
+    kind: kinds.Kind = setting.metadata["kind"]
     return kind
 
 
 def _refusal(setting: Field[Any], shown: str) -> SettingsError:
     if not setting.repr:
-        shown = _without_password(shown)
+        shown = kinds.without_password(shown)
     return SettingsError(
         f"{variable(setting.name)} is {shown!r}, but must be {_kind(setting).allowed}."
     )

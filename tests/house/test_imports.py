@@ -15,7 +15,8 @@ SERVER = Path(__file__).parents[2] / "server"
 ALLOWED = {
     "server": set[str](),
     "server.errors": set[str](),
-    "server.settings": {"server.redis_url"},
+    "server.kinds": set[str](),
+    "server.settings": {"server.kinds", "server.redis_url"},
     "server.redis_url": set[str](),
     "server.counts": set[str](),
     "server.logs": set[str](),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import GiB, KiB, MiB, Settings, SettingsError, describe, variable
+from server.kinds import GiB, KiB, MiB
+from server.settings import Settings, SettingsError, describe, variable
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "SETTINGS.md"
