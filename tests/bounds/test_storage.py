@@ -7,7 +7,7 @@ import contextlib
 import io
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from server.fanout.memory import MemoryStore
 from server.fanout.quota import LOOK_BYTES
 from server.fanout.redis import RedisBackend
 from tests.accept.client import ROOM, Node, memory
-from tests.nodes.harness import require
 from tests.redis_server import RedisServer
 from tests.room_client import table
 
@@ -35,14 +34,6 @@ BESIDE = 4 * MB
 def incompressible(size: int) -> bytes:
     """A table that takes half of its size to store, and a little more."""
     return "\n".join(secrets.token_hex(40) for _ in range(size // 81)).encode()
-
-
-@pytest.fixture(scope="module")
-def own_redis() -> Iterator[RedisServer]:
-    """Nobody else's bytes are in it."""
-    require("redis-server")
-    with RedisServer() as server:
-        yield server
 
 
 @pytest.fixture
