@@ -26,6 +26,12 @@ from server.counts import Counts
 
 JSON = Any  # what msgspec.json decodes to: dict, list, str, int, float, bool or None
 
+ENTRY_BYTES: Final = 16  # one block's entry in a document's index
+ROOM_LIFE: Final = 7 * 24 * 3600.0  # seconds a room lives after the last time anyone cared
+INCOMPLETE_LIFE: Final = 15 * 60.0  # seconds blocks live that no `keep` has claimed
+REQUEST_LIFE: Final = 300.0  # seconds a request id is remembered; longer than any client retries
+LEASE: Final = 6.0  # seconds a node's viewers are believed; three times the pace of `present`
+
 # The room that never ends, for whoever names none. It has no owner, so nobody can end it either.
 LOBBY: Final = "00000000-0000-0000-0000-000000000000"
 _FOR_EVER: Final = 100 * 365 * 24 * 3600.0

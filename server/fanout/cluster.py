@@ -30,7 +30,10 @@ from server.counts import Counts
 from server.errors import Unavailable
 from server.fanout import connect
 from server.fanout.backend import (
+    INCOMPLETE_LIFE,
     JSON,
+    LEASE,
+    ROOM_LIFE,
     Change,
     Event,
     Growth,
@@ -41,15 +44,9 @@ from server.fanout.backend import (
     StoredBlock,
 )
 from server.fanout.bus import Timing
+from server.fanout.calls import unavailable
 from server.fanout.keys import Keys
-from server.fanout.redis import (
-    INCOMPLETE_LIFE,
-    LEASE,
-    PATIENCE,
-    ROOM_LIFE,
-    RedisBackend,
-    unavailable,
-)
+from server.fanout.redis import PATIENCE, RedisBackend
 from server.fanout.slots import SLOTS, SlotMap, slot_of
 from server.fanout.tasks import end
 from server.redis_url import Address, Servers, servers

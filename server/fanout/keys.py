@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class Keys:
     """Key and channel names below one prefix, so that several programs can share a Redis."""
@@ -36,3 +38,8 @@ class Keys:
     def index(self, room: str, document: str) -> str:
         """STRING: 16 bytes a block, at block x 16."""
         return f"{self.room(room)}:d:{document}:index"
+
+    def stored(self, room: str, documents: Sequence[str]) -> list[str]:
+        """The keys of all that is stored of these documents: blocks, index, blocks, and so on."""
+        names = (self.blocks, self.index)
+        return [name(room, document) for document in documents for name in names]

@@ -20,7 +20,12 @@ import msgspec
 from server.counts import Counts
 from server.errors import Conflict, Missing, Unavailable
 from server.fanout.backend import (
+    ENTRY_BYTES,
+    INCOMPLETE_LIFE,
     JSON,
+    LEASE,
+    REQUEST_LIFE,
+    ROOM_LIFE,
     Change,
     Event,
     Growth,
@@ -36,12 +41,7 @@ from server.fanout.backend import (
 from server.fanout.quota import storage_full
 from server.fanout.replica import Replica
 
-ENTRY_BYTES = 16  # one block's entry in a document's index
 STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks; a node's memory must end somewhere
-ROOM_LIFE = 7 * 24 * 3600.0  # seconds a room lives after the last time anyone cared
-INCOMPLETE_LIFE = 15 * 60.0  # seconds blocks live that no `keep` has claimed
-REQUEST_LIFE = 300.0  # seconds a request id is remembered; longer than any client retries
-LEASE = 6.0  # seconds that a node's viewers are believed; three times the pace of `present`
 SWEEP_EVERY = 1.0  # seconds between two looks for what has expired
 SWEEP_ROOMS = 1_000  # rooms looked at in one sweep, so that a sweep never holds up the loop
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.errors import StorageFull
-from server.fanout.backend import Growth, StoredBlock
-from server.fanout.memory import ENTRY_BYTES, MemoryBackend, MemoryStore
+from server.fanout.backend import ENTRY_BYTES, Growth, StoredBlock
+from server.fanout.memory import MemoryBackend, MemoryStore
 from tests.fanout.nodes import Recorder, eventually
 
 LIMIT = 1000

@@ -407,7 +407,7 @@ async def test_a_wall_clock_that_is_wrong_does_not_matter(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = time.time()
-    monkeypatch.setattr("server.fanout.redis.time.time", lambda: 1_000_000.0)
+    monkeypatch.setattr("server.fanout.clock.time.time", lambda: 1_000_000.0)
     backend = RedisBackend(own_redis.url, "a", prefix=PREFIX, timing=FAST)
     monkeypatch.undo()
     await backend.start(Recorder())
@@ -425,7 +425,7 @@ async def test_whoever_has_asked_anything_knows_the_time_of_redis(
 ) -> None:
     """A lease that is written right after the start must not be wrong by hours."""
     real = time.time()
-    monkeypatch.setattr("server.fanout.redis.time.time", lambda: real + hours * 3600)
+    monkeypatch.setattr("server.fanout.clock.time.time", lambda: real + hours * 3600)
     backend = RedisBackend(own_redis.url, "a", prefix=PREFIX, timing=FAST)
     monkeypatch.undo()
     await backend.snapshot(room)

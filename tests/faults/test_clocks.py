@@ -80,7 +80,7 @@ async def test_an_upload_begun_right_after_the_start_of_a_node_with_a_wrong_cloc
     start_here: StartWorld, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     real = time.time
-    monkeypatch.setattr("server.fanout.redis.time.time", lambda: real() + hours * HOUR)
+    monkeypatch.setattr("server.fanout.clock.time.time", lambda: real() + hours * HOUR)
     world = await start_here(nodes=1)
     monkeypatch.undo()
     uploader = Uploader(world.room)

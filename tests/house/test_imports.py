@@ -64,11 +64,18 @@ ALLOWED = {
 # Libraries that only these modules may know.
 KEEPERS = {
     "redis": (
-        "server.fanout.redis",
+        "server.fanout.blocks",
         "server.fanout.bus",
-        "server.fanout.connect",
+        "server.fanout.calls",
+        "server.fanout.clock",
         "server.fanout.cluster",
+        "server.fanout.connect",
+        "server.fanout.leases",
+        "server.fanout.redis",
+        "server.fanout.scripts",
         "server.fanout.slots",
+        "server.fanout.source",
+        "server.fanout.writer",
     ),
     "asyncio": (
         "server.fanout",
