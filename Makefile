@@ -12,6 +12,8 @@ T ?=
 ARGS ?= -q
 # Test files run side by side; more would only make browsers and Redis wait for each other.
 WORKERS ?= 2
+# How long `make soak` takes.
+SECONDS ?= 600
 
 # One stamp for each thing that takes time to set up; it is set up again when what it comes from changes.
 MADE_VENV := $(VENV)/.made
@@ -26,7 +28,7 @@ BROWSER := "chromium-headless-shell=chromium-headless-shell|chromium=chromium" /
 export PYTHON
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run parquet test faults check format types-js servers bench compose lock clean
+.PHONY: help run parquet test faults soak check format types-js servers bench compose lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +46,10 @@ test: $(MADE_TEST) servers check ## set everything up, check, and run all tests 
 faults: $(MADE_TEST) servers ## every fault on real parts, and all other tests that take long (T=path ARGS="-x")
 	@echo "tablecast: faults"
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "slow or faults" $(ARGS) $(T)
+
+soak: $(MADE_TEST) servers ## people without rest on two nodes for ten minutes: nothing grows, nothing stays (SECONDS=600)
+	@echo "tablecast: soak, $(SECONDS) s"
+	@$(BIN)/python -m tests.bounds.soak $(SECONDS)
 
 check: $(MADE_TEST) $(MADE_TSC) ## linter, formatter, and the type checkers of server and web/js
 	@echo "tablecast: ruff, mypy, tsc"

@@ -40,7 +40,7 @@ def start_node(own_redis: RedisServer) -> Iterator[StartNode]:
 @pytest.fixture(scope="module")
 def one_node(start_node: StartNode) -> Measured:
     """A node that soon forgets rooms; it has served before, so that its code is loaded."""
-    started = start_node(linger=0.5, heartbeat=5)
+    started = start_node(linger=0.5)
     for _ in range(3):
         started.put(b"a\tb\n" + b"1\t2\n" * 100_000)
     return started
