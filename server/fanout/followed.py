@@ -40,6 +40,13 @@ class Followed:
     linger: asyncio.TimerHandle | None = None
     cause: str = "join"  # why it is read, or was last
 
+    @property
+    def seen(self) -> tuple[str, int, str]:
+        """Epoch, revision and mark of the last change seen; ("", 0, "") where there is none."""
+        if not self.known:
+            return "", 0, ""
+        return self.replica.epoch, self.replica.rev, self.replica.mark
+
     def contains(self, epoch: str, rev: int) -> bool:
         """Whether the replica is at this revision or further."""
         return self.replica.epoch == epoch and self.replica.rev >= rev

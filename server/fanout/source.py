@@ -13,10 +13,10 @@ from redis.exceptions import AskError, ConnectionError, MovedError, ResponseErro
 from server.errors import Unavailable
 from server.fanout import presence
 from server.fanout.backend import JSON, Snapshot
-from server.fanout.bus import Later, Link
 from server.fanout.calls import Calls
 from server.fanout.connect import Primary
 from server.fanout.keys import Keys
+from server.fanout.link import Later, Link
 from server.fanout.presence import Told
 from server.fanout.slots import by_slot
 from server.fanout.writer import Writer
@@ -24,7 +24,7 @@ from server.redis_url import Address
 
 
 class Source:
-    """`bus.Rooms`, by commands of `redis`; `subscriber` makes the connections to listen on.
+    """`link.Rooms`, by commands of `redis`; `subscriber` makes the connections to listen on.
 
     `primary` is there when Sentinels know where the servers of both are, and `clustered` when this
     Redis is one of a cluster.

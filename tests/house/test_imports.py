@@ -71,10 +71,12 @@ KEEPERS = {
         "server.fanout.cluster",
         "server.fanout.connect",
         "server.fanout.leases",
+        "server.fanout.link",
         "server.fanout.redis",
         "server.fanout.scripts",
         "server.fanout.slots",
         "server.fanout.source",
+        "server.fanout.subscriptions",
         "server.fanout.writer",
     ),
     "asyncio": (
