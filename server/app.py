@@ -64,8 +64,8 @@ def make_backend(settings: Settings) -> Backend:
     """Redis where one is configured, else the memory of this process."""
     if settings.redis_url:
         # Imported here because whoever runs without Redis need not wait for its client to load.
+        from server.fanout.backends import backend_for
         from server.fanout.bus import Timing
-        from server.fanout.cluster import backend_for
 
         return backend_for(
             settings.redis_url,

@@ -2,8 +2,9 @@
 
 All of a room is in one slot, so whatever is true of one Redis is true of each primary: a backend
 and a bus with a connection of its own to each (`redis.py`, `bus.py`). Here is only what a cluster
-adds: who has which slot, and that a room follows its slot from one primary to another. With it goes
-what this node knows of it, so that a replica that was promoted with less than that is found out.
+adds: that a room follows its slot from one primary to another (`lookout.py` finds out who has it).
+With it goes what this node knows of it, so that a replica that was promoted with less than that is
+found out.
 
 A call that meets a slot on its way, or a primary that is gone, is made again until it succeeds or
 its time is up; what was asked for is applied once, because the request id stays the same.
@@ -14,21 +15,14 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
-import logging
-import random
 import secrets
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import MovedError
 
 from server.counts import Counts
 from server.errors import Unavailable
-from server.fanout import connect
 from server.fanout.backend import (
     INCOMPLETE_LIFE,
     JSON,
@@ -46,19 +40,14 @@ from server.fanout.backend import (
 from server.fanout.bus import Timing
 from server.fanout.calls import unavailable
 from server.fanout.keys import Keys
+from server.fanout.lookout import Lookout
 from server.fanout.redis import PATIENCE, RedisBackend
 from server.fanout.slots import SLOTS, SlotMap, slot_of
-from server.fanout.tasks import end
-from server.redis_url import Address, Servers, servers
+from server.redis_url import Address, Servers
 
-ASKED_AT_ONCE = 5  # servers that are asked who has which slot
-ANSWER_WITHIN = 1.0  # seconds for the first of them
-OTHERS_WITHIN = 0.2  # seconds more for the others: most of them decide
-LOOK_EVERY = 0.1  # seconds between two looks while a primary cannot be reached
 PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2)  # seconds between two attempts of a call; the last one repeats
 PRESENT_WITHIN = 2.0  # seconds; one frozen primary must not end the leases on all others
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -99,8 +88,7 @@ class ClusterBackend:
         """All times in seconds, and as `RedisBackend` takes them; the limit is each primary's."""
         self.node_id = node_id
         self.counts = Counts()
-        self._cluster = cluster
-        self._timing = timing or Timing()
+        timing = timing or Timing()
         self._patience = patience
         self._make: Callable[[Address], RedisBackend] = lambda address: RedisBackend(
             cluster.server(address),
@@ -110,7 +98,7 @@ class ClusterBackend:
             incomplete_life=incomplete_life,
             lease=lease,
             patience=patience,
-            timing=self._timing,
+            timing=timing,
             redirects=self,
             counts=self.counts,
             storage_limit=storage_limit,
@@ -120,12 +108,8 @@ class ClusterBackend:
         self._degraded = False
         self._closed = False
         self._shards: dict[Address, _Shard] = {}
-        self._servers = frozenset(cluster.hosts)  # that may know who has which slot
-        self._clients: dict[Address, Redis] = {}  # to ask them
-        self._look = asyncio.Event()
-        self._asking: dict[Address, asyncio.Task[SlotMap | None]] = {}
         self._ending: set[asyncio.Task[None]] = set()  # primaries that are left
-        self._watch: asyncio.Task[None] | None = None
+        self._lookout = Lookout(cluster, timing.audit, self._found)
         # Until the cluster has said more, the first server is asked for everything and redirects.
         self._owners: list[Address] = [cluster.hosts[0]] * SLOTS
 
@@ -133,22 +117,18 @@ class ClusterBackend:
         self._receiver = receiver
         for shard in self._shards.values():
             shard.backend.begin(shard)
-        self._look.set()
-        self._watch = asyncio.create_task(self._watching(), name="slots")
+        self._lookout.start()
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         self._receiver = None
-        if self._watch is not None:
-            await end([self._watch])
+        await self._lookout.stop()
         ending = [asyncio.create_task(s.backend.close()) for s in self._shards.values()]
+        ending.append(asyncio.create_task(self._lookout.close()))
         # Each of these ends by itself, in bounded time.
-        if pending := [*ending, *self._ending, *self._asking.values()]:
-            await asyncio.wait(pending)
-        for client in self._clients.values():
-            await _aclose(client)
+        await asyncio.wait([*ending, *self._ending])
 
     async def check(self) -> None:
         """One primary that serves is enough: without the others, some rooms still work."""
@@ -232,7 +212,7 @@ class ClusterBackend:
                     elif not isinstance(answer, Unavailable):
                         raise answer
                     elif not _redirected(answer):
-                        self._look.set()
+                        self._lookout.look()
                         raise answer
                 if not left:
                     return
@@ -277,7 +257,7 @@ class ClusterBackend:
         """Degraded is a node whose rooms may be outdated, some of them or all."""
         degraded = any(shard.down and shard.backend.following for shard in self._shards.values())
         if any(shard.down for shard in self._shards.values()):
-            self._look.set()
+            self._lookout.look()
         if degraded != self._degraded and self._receiver is not None:
             self._degraded = degraded
             self._receiver.degraded(degraded)
@@ -285,9 +265,14 @@ class ClusterBackend:
     def moved(self, slot: int, owner: Address) -> None:
         if self._owners[slot] != owner and not self._closed:
             self._assign({slot: owner})
-            self._look.set()  # where one slot went, others may have gone too
+            self._lookout.look()  # where one slot went, others may have gone too
 
     # Slots
+
+    def _found(self, slots: SlotMap | None) -> None:
+        if slots is not None:
+            self._assign(slots.owners())
+        self.weigh()
 
     def _of(self, room: str) -> RedisBackend:
         slot = slot_of(self._keys.room(room).encode())
@@ -325,62 +310,6 @@ class ClusterBackend:
                 left.add_done_callback(self._ending.discard)
             self.weigh()
 
-    async def _watching(self) -> None:
-        """Look who has which slot: now and then, and at once where something is odd."""
-        while True:
-            with contextlib.suppress(builtins.TimeoutError):
-                async with asyncio.timeout(self._timing.audit):
-                    await self._look.wait()
-            self._look.clear()
-            try:
-                found = await self._read()
-            except Exception:
-                _log.exception("Who has which slot cannot be found out")
-                found = None
-            if found is not None:
-                self._servers = found.servers | frozenset(self._cluster.hosts)
-                self._assign(found.owners())
-            self.weigh()
-            await asyncio.sleep(LOOK_EVERY)
-
-    async def _read(self) -> SlotMap | None:
-        """What most of some servers say; None if none of them answers."""
-        for address in self._clients.keys() - self._servers - self._asking.keys():
-            await _aclose(self._clients.pop(address))
-        some = random.sample(sorted(self._servers), min(ASKED_AT_ONCE, len(self._servers)))
-        for address in some:
-            if address not in self._asking:  # one that is frozen is not asked again and again
-                self._asking[address] = asyncio.create_task(self._ask(address))
-        running = {self._asking[address] for address in some}
-        loop = asyncio.get_running_loop()
-        until = loop.time() + ANSWER_WITHIN
-        maps: list[SlotMap] = []
-        while running and (left := until - loop.time()) > 0:
-            done, running = await asyncio.wait(
-                running, timeout=left, return_when=asyncio.FIRST_COMPLETED
-            )
-            answers = [found for task in done if (found := task.result()) is not None]
-            if answers and not maps:
-                until = min(until, loop.time() + OTHERS_WITHIN)
-            maps += answers
-        return Counter(maps).most_common(1)[0][0] if maps else None
-
-    async def _ask(self, address: Address) -> SlotMap | None:
-        client = self._clients.get(address)
-        if client is None:
-            url = self._cluster.server(address)
-            client = self._clients[address] = connect.client(url, Retry(NoBackoff(), 0))
-        try:
-            # Split, so that the answer comes as it is.
-            asking: Any = client
-            found = SlotMap.read(await asking.execute_command("CLUSTER", "SLOTS"), address)
-        except (RedisError, OSError) as error:
-            _log.debug("%s:%d does not say who has which slot: %s", *address, error)
-            return None
-        finally:
-            del self._asking[address]
-        return found if found.runs else None
-
     # Internal
 
     async def _at(self, room: str, call: Callable[[RedisBackend], Awaitable[_T]]) -> _T:
@@ -394,7 +323,7 @@ class ClusterBackend:
                     if self._closed:
                         raise
                     if not _redirected(error):
-                        self._look.set()
+                        self._lookout.look()
                         attempt = max(attempt, 1)
                 await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
                 attempt += 1
@@ -410,42 +339,6 @@ class ClusterBackend:
             raise unavailable() from error
 
 
-def backend_for(
-    url: str,
-    node_id: str,
-    *,
-    prefix: str,
-    room_life: float,
-    timing: Timing,
-    storage_limit: int = 0,
-) -> RedisBackend | ClusterBackend:
-    """The backend for any address that `redis_url` knows; `storage_limit` as `RedisBackend`'s."""
-    known = servers(url)
-    if known is not None and known.kind == "cluster":
-        return ClusterBackend(
-            known,
-            node_id,
-            prefix=prefix,
-            room_life=room_life,
-            timing=timing,
-            storage_limit=storage_limit,
-        )
-    return RedisBackend(
-        url,
-        node_id,
-        prefix=prefix,
-        room_life=room_life,
-        timing=timing,
-        storage_limit=storage_limit,
-    )
-
-
 def _redirected(error: Unavailable) -> bool:
     """Whether a call failed only because its slot is elsewhere, where it is now known to be."""
     return isinstance(error.__cause__, MovedError)
-
-
-async def _aclose(client: Redis) -> None:
-    with contextlib.suppress(RedisError, OSError):
-        async with asyncio.timeout(1):
-            await client.aclose()

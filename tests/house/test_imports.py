@@ -72,6 +72,7 @@ KEEPERS = {
         "server.fanout.connect",
         "server.fanout.leases",
         "server.fanout.link",
+        "server.fanout.lookout",
         "server.fanout.redis",
         "server.fanout.scripts",
         "server.fanout.slots",
