@@ -74,6 +74,23 @@ async def test_whoever_chooses_a_file_owns_its_room(
     assert window.errors == []
 
 
+async def test_whoever_chooses_a_file_is_known_by_name_from_its_first_byte_on(
+    new_window: NewWindow, node: Node, file: Path
+) -> None:
+    window = await Window.open(new_window, node.url)
+    await window.choose(file)
+    await window.shows(1, "1")
+    name = await window.page.inner_text("#own-name bdi")
+    room_url = f"{node.url}/api/rooms/{window.page.url.rpartition('/')[2]}"
+    table_ = (await (await window.page.request.get(room_url)).json())["set"]["document"]
+    assert table_["by"]["name"] == name
+    presence = await (await window.page.request.get(f"{room_url}/presence")).json()
+    assert [person["name"] for person in presence["people"]] == [name]
+    # Who is here was told before there was a page to show it.
+    await window.page.wait_for_selector("#watchers[data-count='1']:visible")
+    assert window.errors == []
+
+
 async def test_whoever_opens_an_empty_room_owns_it(new_window: NewWindow, node: Node) -> None:
     window = await Window.open(new_window, node.url)
     await window.do("empty")

@@ -3,6 +3,7 @@ import { Access } from "./access.js";
 import { need } from "./dom.js";
 import { pageInHtml } from "./hydrate.js";
 import { takeKeyFromAddress } from "./keys.js";
+import { Me } from "./me.js";
 import { RoomPage } from "./room.js";
 import { Session } from "./session.js";
 
@@ -11,8 +12,9 @@ const offered = takeKeyFromAddress();
 const boot = JSON.parse(need("#boot", HTMLElement).textContent ?? "");
 const session = new Session(boot.uuid);
 const access = new Access(session, offered);
+const me = new Me(session);
 session.begin(boot, pageInHtml(boot));
-new RoomPage(session, access).start();
+new RoomPage(session, access, me).start();
 // Where nothing is any more, nothing is waited for.
 if (!access.isDeleted) session.open();
 // ?page= is for reading without scripts; with them everyone is on the room's page.

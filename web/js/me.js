@@ -19,9 +19,20 @@ export class Me {
   #name = "";
   #color = 0;
 
-  /** @param {Session} session */
+  /**
+   * Must be there before the session is opened, so that whatever is sent then has a name.
+   * @param {Session} session
+   */
   constructor(session) {
     this.#session = session;
+    session.on("message", (message) => {
+      if (message.type === "hello") this.#tell();
+    });
+    // Another tab of this browser.
+    addEventListener("storage", ({ key }) => {
+      if (key !== NAME_KEY && key !== COLOR_KEY) return;
+      this.#take(recall(NAME_KEY) ?? this.#name, Number(recall(COLOR_KEY) ?? this.#color));
+    });
     this.#name = cleaned(recall(NAME_KEY) ?? "");
     const color = recall(COLOR_KEY);
     this.#color = color !== null && /^\d$/.test(color) ? Number(color) : Math.floor(Math.random() * COLORS);
@@ -42,17 +53,6 @@ export class Me {
   /** From 0 to 9. */
   get color() {
     return this.#color;
-  }
-
-  start() {
-    this.#session.on("message", (message) => {
-      if (message.type === "hello") this.#tell();
-    });
-    // Another tab of this browser.
-    addEventListener("storage", ({ key }) => {
-      if (key !== NAME_KEY && key !== COLOR_KEY) return;
-      this.#take(recall(NAME_KEY) ?? this.#name, Number(recall(COLOR_KEY) ?? this.#color));
-    });
   }
 
   /**

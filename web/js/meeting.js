@@ -1,11 +1,11 @@
 import { Chat } from "./chat.js";
 import { need } from "./dom.js";
-import { Me } from "./me.js";
 import { People } from "./people.js";
 import { refTo, Refs } from "./refs.js";
 import { Side } from "./side.js";
 
 /** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("./me.js").Me} Me */
 /** @typedef {{row: number, text: string, column: number|null}} Quotable  both count from 1 */
 
 /** What makes a table on everyone's screen a meeting: who is here, and what they say. */
@@ -26,16 +26,17 @@ export class Meeting {
   /**
    * @param {Session} session
    * @param {object} with_
+   * @param {Me} with_.me
    * @param {import("./browse.js").Browse} with_.browse
    * @param {import("./title.js").WindowTitle} with_.title
    * @param {() => Quotable|null} with_.quotable  the place that is selected in the table
    * @param {() => void} with_.uncover  takes away what lies over chat and people
    * @param {(text: string) => void} with_.announce
    */
-  constructor(session, { browse, title, quotable, uncover, announce }) {
+  constructor(session, { me, browse, title, quotable, uncover, announce }) {
     const side = new Side(uncover);
     this.#side = side;
-    this.#me = new Me(session);
+    this.#me = me;
     this.#chat = new Chat(session, { me: this.#me, side, title, announce });
     this.#people = new People(session, { me: this.#me, side, look: (pageNo) => browse.browse(pageNo) });
     this.#refs = new Refs(
@@ -52,7 +53,6 @@ export class Meeting {
 
   start() {
     this.#side.start();
-    this.#me.start();
     this.#chat.start();
     this.#people.start();
     this.#refs.start();

@@ -65,6 +65,7 @@ export class People {
       this.#here = message;
       this.#show();
     });
+    if (this.#session.present) this.#here = this.#session.present;
     this.#session.on("phase", () => this.#show());
     this.#me.on("change", () => this.#show());
     this.#show();

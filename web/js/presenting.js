@@ -49,7 +49,7 @@ export class Presenting {
       if (key) this.#access.offer(key);
     });
     this.#told = this.#access.obstacle;
-    this.#show();
+    this.#meet(this.#session.present?.people ?? []);
   }
 
   // Internal

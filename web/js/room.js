@@ -39,6 +39,8 @@ export class RoomPage {
   #session;
   /** @type {import("./access.js").Access} */
   #access;
+  /** @type {import("./me.js").Me} */
+  #me;
   #notices = new Notices();
   /** @type {Browse} */
   #browse;
@@ -73,10 +75,12 @@ export class RoomPage {
   /**
    * @param {Session} session
    * @param {import("./access.js").Access} access
+   * @param {import("./me.js").Me} me
    */
-  constructor(session, access) {
+  constructor(session, access, me) {
     this.#session = session;
     this.#access = access;
+    this.#me = me;
     this.#browse = new Browse(session, access, this.#notices);
     this.#view = new TableView(session.uuid);
     const announce = /** @param {string} text */ (text) => this.#announce(text);
@@ -138,6 +142,7 @@ export class RoomPage {
     this.#uploads.start();
     new Deleted(session, this.#access, this.#notices).start();
     new Meeting(session, {
+      me: this.#me,
       browse: this.#browse,
       title,
       quotable: () => this.#picker.quotable,

@@ -15,7 +15,6 @@ import { Uploader } from "./uploader.js";
  * @typedef {object} SessionEvents
  * @property {{before: RegisterValues, now: RegisterValues}} registers
  * @property {PageMessage} page
- * @property {number} here
  * @property {{phase: Phase, retryAt: number}} phase
  * @property {boolean} degraded
  * @property {import("./types.js").ErrorMessage} error
@@ -49,6 +48,8 @@ export class Session {
   #abandoned = null;
   /** The upload that was found again only to cancel it. */
   #cancelled = "";
+  /** @type {import("./types.js").HereMessage|null} */
+  #present = null;
   /** @type {{id: string, rev: number}|null} the last message of the chat; null before it was told */
   #lastSaid = null;
 
@@ -56,7 +57,6 @@ export class Session {
   constructor(uuid) {
     this.uuid = uuid;
     this.degraded = false;
-    this.here = 0;
     this.retryAt = 0;
     this.#pending = new Pending(uuid);
     const url = new URL(`/ws/${uuid}`, location.href);
@@ -65,6 +65,8 @@ export class Session {
       message: (message) => {
         this.#take(message);
         this.#events.emit("message", message);
+        // Whose it is and with which key goes first.
+        if (message.type === "hello") this.#goOn();
       },
       phase: (phase, retryAt) => this.#enter(phase, retryAt),
     });
@@ -95,6 +97,11 @@ export class Session {
   /** This viewer's id on the present connection; empty before the first one. */
   get viewer() {
     return this.#viewer;
+  }
+
+  /** Who is here, as it was told last; null before that. */
+  get present() {
+    return this.#present;
   }
 
   /** This browser's upload while it runs. */
@@ -210,15 +217,14 @@ export class Session {
       case "hello":
         this.#limits = message.limits;
         this.#viewer = message.viewer;
-        this.#cancelAbandoned();
-        return this.uploader?.reconnected();
+        return;
       case "state":
         return this.#takeState(message);
       case "page":
         return this.#takePage(message);
       case "here":
-        this.here = message.count;
-        return this.#events.emit("here", message.count);
+        this.#present = message;
+        return;
       case "heartbeat":
         if (this.#registers.behind(message)) this.#sync();
         return;
@@ -274,6 +280,11 @@ export class Session {
     if (this.phase !== "closed") this.#pending.forget();
     this.#lastUpload = { uploader, outcome };
     this.#events.emit("uploaded", this.#lastUpload);
+  }
+
+  #goOn() {
+    this.#cancelAbandoned();
+    this.uploader?.reconnected();
   }
 
   /** The server keeps an upload whose connection was lost; a cancel has to find it again first. */

@@ -4,6 +4,7 @@ import { Access } from "./access.js";
 import { need } from "./dom.js";
 import { DropZone, objection } from "./drop.js";
 import { keepKey } from "./keys.js";
+import { Me } from "./me.js";
 import { Notices } from "./notices.js";
 import { RecentList } from "./recent-list.js";
 import { RoomPage } from "./room.js";
@@ -76,8 +77,9 @@ class StartPage {
       const uuid = await newRoom();
       session = new Session(uuid);
       const access = new Access(session);
+      const me = new Me(session);
       await this.#firstAnswer(session, file);
-      await this.#enter(session, access);
+      await this.#enter(session, access, me);
     } catch (error) {
       session?.uploader?.cancel();
       session?.close();
@@ -123,8 +125,9 @@ class StartPage {
   /**
    * @param {Session} session
    * @param {Access} access
+   * @param {Me} me
    */
-  async #enter(session, access) {
+  async #enter(session, access, me) {
     const url = `/t/${session.uuid}`;
     const response = await fetch(url, { headers: { Accept: "text/html" } });
     if (!response.ok) throw new Error(`The room's page could not be loaded (${response.status}).`);
@@ -135,7 +138,7 @@ class StartPage {
     this.#listening.abort();
     document.body.replaceWith(document.adoptNode(page.body));
     history.pushState(null, "", url);
-    new RoomPage(session, access).start();
+    new RoomPage(session, access, me).start();
   }
 
   /** @param {string} title */

@@ -50,6 +50,7 @@ export class Strip {
     slider.addEventListener("pointerleave", () => this.#leave());
     slider.addEventListener("focus", () => this.#leave());
     slider.addEventListener("blur", () => (this.#tip.hidden = true));
+    this.#count(this.#session.present?.pages ?? {});
     this.#session.on("message", (message) => {
       if (message.type === "here") this.#count(message.pages ?? {});
     });

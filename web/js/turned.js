@@ -31,6 +31,7 @@ export class Turned {
   // API
 
   start() {
+    if (this.#session.viewer) this.#me.add(this.#session.viewer);
     this.#session.on("message", (message) => {
       if (message.type !== "hello") return;
       this.#me.add(message.viewer);
