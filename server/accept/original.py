@@ -7,6 +7,7 @@ word for an error: whoever asks for what cannot be done is shown how things are.
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Coroutine
@@ -176,6 +177,8 @@ class Onlooker(_Original):
         super().__init__(doors, viewer, ws)
         rate = doors.settings.page_turns_per_second
         self._turns = TokenBucket(rate, 2 * rate)
+        # The room's revision after what this client changed last, as far as it matters here.
+        self._made: float = 0
 
     async def binary(self, data: bytes) -> None:
         # What it sends meanwhile waits, unread.
@@ -191,19 +194,24 @@ class Onlooker(_Original):
         if not self._turns.take():
             raise RateLimited("That was too fast.")
         page_no = int(text)
-        view = self._doors.tables.view(self._live.registers)
+        backend, room = self._doors.backend, self._viewer.room
+        known = self._known
+        if known is None or known.rev < self._made:
+            # What this node knows is older than what this client was the cause of.
+            known = await backend.snapshot(room)
+        view = self._doors.tables.view(known.registers)
         if view is not None and view.offset == (page_no - 1) * PAGE_SIZE:
             # Nothing is to be turned, and nobody else to be told; but an answer is waited for.
+            self._made = known.rev
             self._live.resend(self._viewer)
             return
-        backend = self._doors.backend
 
         def change(snapshot: Snapshot) -> changes.Arguments:
             offset = _offset(snapshot, page_no)
             person = msgspec.to_builtins(self._person)
             return turns.turn_to(snapshot, offset, by=person, now_ms=backend.now_ms())
 
-        await turn(backend, self._viewer.room, change, self._known, _TURNING)
+        self._made = await turn(backend, room, change, known, _TURNING)
 
     async def _upload(self, data: bytes) -> None:
         if len(data) > FILE_LIMIT:
@@ -215,6 +223,8 @@ class Onlooker(_Original):
         ingest = self._doors.uploads.open(
             self._viewer.room, name=FILE_NAME, size=len(data), by=self._person, guard=SENDING
         )
+        # Of what comes of it the revision is not told.
+        self._made = math.inf
         try:
             await ingest.begin()
             for start in range(0, len(data), STEP):

@@ -66,6 +66,7 @@ class Allowance:
 
 class Wire(asyncio.Protocol):
     """Receives in front of `inner`. `is_flooded`: nothing is taken in any more, send it away.
+    `heard_at`: when the last byte of a message came (`time.monotonic`), not of a sign of life.
     `crowded` is called where that is so only because the `allowance` of all is used up just now.
 
     Whoever reads says with `handled` that it needs a message no longer, and with `release` that it
@@ -86,11 +87,13 @@ class Wire(asyncio.Protocol):
         "_size",
         "_taken",
         "crowded",
+        "heard_at",
         "is_flooded",
     )
 
     def __init__(self, inner: asyncio.Protocol, allowance: Allowance | None = None) -> None:
         self.is_flooded = False
+        self.heard_at = time.monotonic()
         self.crowded: Callable[[], None] = lambda: None
         self._allowance = allowance
         self._size = 0  # bytes of the present message so far
@@ -245,6 +248,7 @@ class Wire(asyncio.Protocol):
 
     def _hold(self, size: int) -> bool:
         """So many bytes more of a message are here; False if they may not be kept."""
+        self.heard_at = time.monotonic()
         if self._allowance is None:
             return True
         self._size += size
@@ -294,8 +298,12 @@ class Socket(web.WebSocketResponse):
     """aiohttp's, which tells its peer the right code when it ends for what the peer has sent."""
 
     def __init__(self, message_limit: int, allowance: Allowance | None = None) -> None:
-        """`message_limit`: bytes of a message, inflated, beyond which it ends (1009)."""
-        super().__init__(autoping=False, max_msg_size=message_limit)
+        """`message_limit`: bytes of a message, inflated, beyond which it ends (1009).
+
+        With an `allowance` permessage-deflate is declined: what is counted is what comes, and a
+        few kilobytes of that could be inflated to a whole message's memory.
+        """
+        super().__init__(autoping=False, max_msg_size=message_limit, compress=allowance is None)
         self._allowance = allowance
         # Called before the last frame; nobody may write to the transport from then on.
         self.leaves: Callable[[], None] = lambda: None

@@ -64,6 +64,24 @@ async def test_a_page_is_turned_for_everyone(any_node: Node) -> None:
         assert (await other.next())["data"][0] == HEADER
 
 
+async def test_turning_there_and_back_ends_where_it_began(any_node: Node) -> None:
+    """However quickly, and whoever tells what: what a client asks for last is what it gets."""
+    async with TableClient(any_node.url, ROOM) as one:
+        await one.send(table(450))
+        await one.shows(1)
+        for page_no in (3, 1, 2, 5, 5, 1):
+            await one.send(str(page_no))
+        await one.quiet()
+        assert (await any_node.registers())["page"]["offset"] == 0
+        # The page of the table before is not that of the table which has just come.
+        await one.send("4")
+        await one.shows(4)
+        await one.send(table(450))
+        await one.send("4")
+        await one.quiet()
+        assert (await any_node.registers())["page"]["offset"] == 299
+
+
 async def test_the_cells_are_those_of_the_file(node: Node) -> None:
     data = "name\tnote\nÅsa\t1,5; “x”\n\N{PILE OF POO}\t\n\ta\tb\n".encode()
     async with TableClient(node.url, ROOM) as client:
@@ -495,6 +513,16 @@ async def test_a_node_that_ends_sends_original_clients_away_without_a_word(node:
         await node.app[HUB].drain(0.1)
         assert await client.ends() == 1001
         assert len(client.seen) == 1
+
+
+async def test_what_is_counted_as_it_comes_cannot_be_inflated(node: Node) -> None:
+    async with aiohttp.ClientSession() as session:
+        for path, agreed in ((f"/parser/ws/{ROOM}", False), ("/chatsocket", True)):
+            async with session.ws_connect(node.url + path, compress=15) as socket:
+                assert bool(socket.compress) is agreed, path
+    async with TableClient(node.url, ROOM, compress=15) as client:
+        await client.send(table(250))
+        await client.shows(1)
 
 
 async def test_files_that_wait_at_a_node_are_bounded_in_all(
