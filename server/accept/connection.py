@@ -43,6 +43,7 @@ class Connection(ABC):
         self._hub = hub
         self._viewer = viewer
         self._ws = ws
+        self._wire: Wire | None = None  # while it is read
 
     # What a kind of viewer does
 
@@ -63,6 +64,11 @@ class Connection(ABC):
         return
 
     @property
+    def heard_at(self) -> float:
+        """When the last byte of a message of it came (`time.monotonic`)."""
+        return self._wire.heard_at if self._wire is not None else 0.0
+
+    @property
     def is_unbearable(self) -> bool:
         """Whether it is to be sent away for what it sends."""
         return self.errors >= ERRORS_IN_A_ROW
@@ -75,6 +81,7 @@ class Connection(ABC):
 
     async def run(self, wire: Wire) -> None:
         """Read until the viewer leaves."""
+        self._wire = wire
         await self.begin()
         loop = asyncio.get_running_loop()
         for number in itertools.count(1):

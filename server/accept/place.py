@@ -140,8 +140,23 @@ class Place:
                 if last:
                     raise
 
-    async def tell(self, document: Document | None, received: int, *, is_plain: bool) -> None:
-        """How far the upload is, which renews the lease. `document` once some of it is stored."""
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the room was told that nothing comes just now."""
+        return self.upload.paused
+
+    async def tell(
+        self,
+        document: Document | None,
+        received: int,
+        *,
+        is_plain: bool,
+        is_quiet: bool = False,
+    ) -> None:
+        """How far the upload is, which renews the lease. `document` once some of it is stored.
+
+        `is_quiet`: its sender is silent, which everyone sees as a pause, though it is held on.
+        """
         times = {
             "now_ms": self._backend.now_ms(),
             "lease_ms": self._times.lease,
@@ -156,6 +171,7 @@ class Place:
             )
         else:
             change = changes.progress(upload, register, received=received, **times)
+        change["set"]["upload"]["paused"] = is_quiet
         if is_plain:
             change["fields"]["upload_plain"] = "1"
         await self._append(change)

@@ -39,7 +39,8 @@ class Sender:
 
     `tell` sends a message, `refuse` an error that comes by itself; both raise ConnectionResetError
     when the viewer is gone. `catch_up` returns when the viewer knows the room as it is now, so that
-    it can tell why its upload is over. `chunk_limit` in bytes. `by`: who sends, for the others.
+    it can tell why its upload is over. `heard_at`: when its last byte came. `chunk_limit` in bytes.
+    `by`: who sends, for the others.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Sender:
         tell: Callable[[ServerMessage], Awaitable[None]],
         refuse: Callable[[TablecastError], Awaitable[None]],
         catch_up: Callable[[], Awaitable[None]],
+        heard_at: Callable[[], float] | None = None,
         guard: Guard = SENDING,
     ) -> None:
         self._uploads = uploads
@@ -59,6 +61,7 @@ class Sender:
         self._tell = tell
         self._refuse = refuse
         self._catch_up = catch_up
+        self._heard_at = heard_at
         self.by: Person | None = None
         self._guard = guard
         self._ingest: Ingest | None = None
@@ -87,6 +90,7 @@ class Sender:
             resume=message.resume is not None,
             replace=message.replace,
             failed=lambda error: self._upload_failed(ingest, error),
+            heard_at=self._heard_at,
             guard=self._guard,
         )
         self._ingest = ingest

@@ -174,6 +174,7 @@ class Session(Connection):
             tell=self._tell,
             refuse=lambda error: self._refuse(error, "upload"),
             catch_up=self._catch_up,
+            heard_at=lambda: self.heard_at,
             guard=self._holder.changing("send files"),
         )
         self._correction: asyncio.Task[None] | None = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 QUEUE_LENGTH: Final = 4
 # Seconds between two progress changes of a room.
 PROGRESS_INTERVAL: Final = 0.25
+# Seconds without a byte from the uploader before the others are told that nothing comes, and
+# between two looks whether that is so.
+QUIET_LIMIT: Final = 10.0
+LOOK_INTERVAL: Final = 1.0
 # Seconds without a byte from the uploader before the upload is given up.
 IDLE_LIMIT: Final = 60.0
 
@@ -56,8 +62,12 @@ class Store:
     """Stores what it is given, in one task, and keeps the upload's place in the room meanwhile.
 
     `so_far`: what is stored. `known`: bytes of the document that the room knows to be stored; it is
-    told no less. `alive_at`: when the loop last heard of the uploader. `error`: why it has ended by
-    itself; `failed` was called with it, once, from the loop.
+    told no less. `alive_at`: when the uploader was last heard of (`time.monotonic`).
+    `busy`: whether bytes of it are being worked on, so that nobody waits for more. `error`: why it
+    has ended by itself; `failed` was called with it, once, from the loop.
+
+    While nobody is busy and nothing comes the room is told that the upload is paused, as when its
+    sender has left; what comes next takes that back. The place is held all the while.
     """
 
     def __init__(
@@ -70,11 +80,14 @@ class Store:
         *,
         lease: float,
         failed: Callable[[TablecastError], None] | None,
+        heard_at: Callable[[], float] | None = None,
     ) -> None:
-        """`lease` in seconds."""
+        """`lease` in seconds. `heard_at`: when the last byte came (`time.monotonic`), even if what
+        it belongs to is not whole yet and so nobody has called `alive`."""
         self.so_far = so_far
         self.known = 0
         self.alive_at = 0.0
+        self.busy = False
         self.error: TablecastError | None = None
         self._backend = backend
         self._room = room
@@ -82,9 +95,11 @@ class Store:
         self._arriving = arriving
         self._renew_after = lease / 3
         self._failed = failed
+        self._heard_at = heard_at or (lambda: -math.inf)
         self._queue: asyncio.Queue[Batch | None] = asyncio.Queue(QUEUE_LENGTH)
         self._task: asyncio.Task[None] | None = None
         self._told_at = 0.0
+        self._renew_at = 0.0
 
     # API
 
@@ -94,11 +109,12 @@ class Store:
 
     def start(self) -> None:
         self.alive()
+        self._renew_at = asyncio.get_running_loop().time() + self._renew_after
         self._task = asyncio.create_task(self._run(), name=f"upload {self._place.upload.id}")
 
     def alive(self) -> None:
         """The uploader was heard of."""
-        self.alive_at = asyncio.get_running_loop().time()
+        self.alive_at = time.monotonic()
 
     def fail(self, error: TablecastError) -> None:
         self.error = error
@@ -160,22 +176,29 @@ class Store:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                async with asyncio.timeout(self._renew_after):
+                async with asyncio.timeout(min(self._renew_after, LOOK_INTERVAL)):
                     batch = await self._queue.get()
             except TimeoutError:
-                if loop.time() - self.alive_at > IDLE_LIMIT:
+                if time.monotonic() - self.alive_at > IDLE_LIMIT:
                     raise UploadLost(
                         f"No byte of {self._place.upload.name} came for {IDLE_LIMIT:.0f} seconds, "
                         "so the upload was given up. The table before it is back; start it again."
                     ) from None
-                await self._tell()
+                if loop.time() >= self._renew_at or self._is_quiet() != self._place.is_quiet:
+                    await self._tell()
                 continue
             if batch is None:
                 return
             await self._put_blocks(batch.blocks)
             self.so_far = batch.so_far
-            if not self._place.announced or loop.time() - self._told_at >= PROGRESS_INTERVAL:
+            is_due = loop.time() - self._told_at >= PROGRESS_INTERVAL
+            if is_due or not self._place.announced or self._place.is_quiet:
                 await self._tell()
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing has come for a while though it could."""
+        silence = time.monotonic() - max(self.alive_at, self._heard_at())
+        return not self.busy and silence >= QUIET_LIMIT
 
     async def _put_blocks(self, blocks: Sequence[Block]) -> None:
         id = self._place.upload.id
@@ -185,5 +208,8 @@ class Store:
     async def _tell(self) -> None:
         """Tell the room how far the upload is, and renew its lease."""
         self._told_at = asyncio.get_running_loop().time()
+        self._renew_at = self._told_at + self._renew_after
         arriving = self._arriving
-        await self._place.tell(self.told(), arriving.received, is_plain=arriving.is_plain)
+        await self._place.tell(
+            self.told(), arriving.received, is_plain=arriving.is_plain, is_quiet=self._is_quiet()
+        )

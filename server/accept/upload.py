@@ -70,6 +70,7 @@ class Ingest:
     `failed` is called (once, from the loop) with the error when the upload ends by itself between
     two calls; the next call raises the same error. `ended` is called once, however it ends.
     `token`: it can be paused, and `resume`: it goes on with the one that has this token.
+    `heard_at` as in `Store`.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Ingest:
         replace: bool = False,
         failed: Callable[[TablecastError], None] | None = None,
         ended: Callable[[Ingest], None] | None = None,
+        heard_at: Callable[[], float] | None = None,
         guard: Guard = SENDING,
     ) -> None:
         self.room = room
@@ -135,7 +137,10 @@ class Ingest:
             self._cutting.so_far,
             lease=limits.lease,
             failed=failed,
+            heard_at=heard_at,
         )
+        # Nobody sends what is cut anew, so nobody can be silent.
+        self._store.busy = recut is not None
         self._over = False
         self._began = time.monotonic()
 
@@ -196,12 +201,18 @@ class Ingest:
         self._store.alive()
         self._received += len(chunk)
         self._backend.counts.upload_bytes += len(chunk)
-        await self._cutting.feed(chunk)
+        was_busy, self._store.busy = self._store.busy, True
+        try:
+            await self._cutting.feed(chunk)
+        finally:
+            self._store.busy = was_busy
+        self._store.alive()
 
     async def finish(self) -> Document:
         """No more bytes come: store the rest and make the document complete."""
         self._check()
         self._check_size()
+        self._store.busy = True
         await self._cutting.finish()
         await self._store.drained()
         self._check()

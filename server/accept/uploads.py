@@ -61,14 +61,15 @@ class Uploads:
         resume: bool = False,
         replace: bool = False,
         failed: Callable[[TablecastError], None] | None = None,
+        heard_at: Callable[[], float] | None = None,
         guard: Guard = SENDING,
     ) -> Ingest:
         """An upload that has not begun yet. Whoever opens it calls `abort` or `pause` in the end.
 
         `size` in bytes, None where it is unknown. With a `token` it can be paused, and when this
         node ends it is; with `resume` it goes on with the one that has this token. `replace` gives
-        up another one that runs. Raises `TooLarge`, `Draining`,
-        `RateLimited`.
+        up another one that runs. `heard_at`: when its sender's last byte came (`time.monotonic`),
+        where that may be long before it is fed. Raises `TooLarge`, `Draining`, `RateLimited`.
         """
         if self._draining:
             raise _draining()
@@ -91,6 +92,7 @@ class Uploads:
             replace=replace,
             failed=failed,
             ended=self._ended,
+            heard_at=heard_at,
             guard=guard,
         )
         self._running.add(ingest)

@@ -79,7 +79,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     received: int  # bytes
     kind: str = "upload"  # or "recut": stored bytes are cut anew by another dialect
     lease: int  # ms since 1970 on the backend's clock; past it any node gives the upload up
-    paused: bool = False  # nobody sends; with its token it goes on until the lease ends
+    paused: bool = False  # nothing comes: its sender is gone and may come back, or is silent
     previous: Document | None = None
     previous_page: Page | None = None
     by: Person | None = None  # who sends it

@@ -334,6 +334,5 @@ def _no_upload() -> dict[str, str]:
 def _until(snapshot: Snapshot, upload: Register) -> int:
     """When the upload is given up, in ms since 1970."""
     lease: int = upload["lease"]
-    if upload.get("paused"):
-        return lease
+    # Of one that is paused the lease is as late; where its sender is only silent, it is not.
     return max(lease, int(snapshot.fields.get("upload_until") or 0))

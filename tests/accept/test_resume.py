@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from msgspec import to_builtins
 
 from server.accept import sending as accept_sending
+from server.accept import store as accept_store
 from server.app import BACKEND, HUB, UPLOADS
 from server.document.messages import Person
 from server.errors import Unavailable
@@ -229,6 +232,123 @@ async def test_who_sends_is_told_of_the_upload_and_of_its_table(node: Node) -> N
     document = await second.finish()
     assert document.by == two
     assert (await node.registers())["document"]["by"] == to_builtins(two)
+
+
+# Silence
+
+
+@pytest.fixture
+def soon_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept_store, "QUIET_LIMIT", 0.2)
+    monkeypatch.setattr(accept_store, "LOOK_INTERVAL", 0.02)
+
+
+async def goes_on(viewer: SocketClient, id: str) -> None:
+    """Wait until this upload is paused no longer."""
+
+    def moves(client: SocketClient) -> bool:
+        upload = client.registers.get("upload") or {}
+        return upload.get("id") == id and not upload.get("paused")
+
+    await viewer.settles(moves)
+
+
+@pytest.mark.usefixtures("soon_quiet")
+@pytest.mark.parametrize("at", [0, 100, 400_000])
+async def test_while_a_sender_is_silent_the_others_see_a_pause_which_its_next_byte_ends(
+    any_node: Node, at: int
+) -> None:
+    watcher, uploader = await any_node.join(), await any_node.join()
+    sending = Sending(NEW)
+    await sending.begin(uploader)
+    await sending.send(uploader, at)
+    upload = await paused(watcher, sending.id)
+    assert upload["received"] == at
+    await sending.send(uploader, at + 10)
+    await goes_on(watcher, sending.id)
+    await paused(watcher, sending.id)
+    await sending.send(uploader)
+    await sending.end(uploader)
+    await watcher.sees(sending.id)
+    assert sha256(await bytes_of(any_node)) == sha256(NEW)
+    assert not uploader.errors
+    steadily(watcher)
+
+
+@pytest.mark.usefixtures("soon_quiet")
+async def test_a_put_that_nothing_comes_of_is_paused_meanwhile(node: Node) -> None:
+    watcher = await node.join()
+    more = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield NEW[:100_000]
+        await more.wait()
+        yield NEW[100_000:]
+
+    url = f"/api/rooms/{ROOM}/document"
+    putting = asyncio.create_task(node.http.put(url, params={"name": "new.tsv"}, data=body()))
+    await watcher.settles(lambda client: bool(client.registers.get("upload")))
+    upload = await paused(watcher, watcher.registers["upload"]["id"])
+    more.set()
+    async with asyncio.timeout(PATIENCE):
+        assert (await putting).status == 200
+    await watcher.sees(upload["id"])
+
+
+@pytest.mark.usefixtures("soon_quiet")
+async def test_the_beginning_of_a_chunk_ends_the_pause_and_silence_ends_no_other_persons(
+    node: Node,
+) -> None:
+    heard_at = 0.0
+    uploads = node.app[UPLOADS]
+    ingest = uploads.open(
+        ROOM, name="new.tsv", size=None, token="secret", heard_at=lambda: heard_at
+    )
+    await ingest.begin()
+    watcher = await node.join()
+    await paused(watcher, ingest.id)
+    heard_at = time.monotonic() + 1000  # a part of a message is here
+    await goes_on(watcher, ingest.id)
+    heard_at = 0.0
+    await paused(watcher, ingest.id)
+    # Somebody else is refused, as while bytes come.
+    other = await node.join()
+    await other.say("upload", name="other.tsv", size=10)
+    assert (await other.expect("error"))["code"] == "upload_in_progress"
+    await ingest.feed(NEW)
+    assert (await ingest.finish()).rows == 20_000
+
+
+@pytest.mark.usefixtures("soon_quiet")
+async def test_a_node_that_is_slow_itself_does_not_call_its_sender_silent(
+    start_node: StartNode,
+) -> None:
+    free = asyncio.Event()
+    inner = memory(MemoryStore())
+
+    async def put_blocks(*args: Any, **options: Any) -> Any:
+        await free.wait()
+        return await inner.put_blocks(*args, **options)
+
+    node = await start_node(Wrapped(inner, put_blocks=put_blocks), upload_lease=0.3)
+    watcher = await node.join()
+    ingest = node.app[UPLOADS].open(ROOM, name="new.tsv", size=None, token="secret")
+    await ingest.begin()
+    data = table(100_000, name="long")
+
+    async def send() -> None:
+        for start in range(0, len(data), 200_000):
+            await ingest.feed(data[start : start + 200_000])
+        await ingest.finish()
+
+    sending = asyncio.create_task(send())
+    await asyncio.sleep(1.5 * accept_store.QUIET_LIMIT)
+    free.set()
+    async with asyncio.timeout(PATIENCE):
+        await sending
+    await watcher.sees(ingest.id)
+    told = [each["set"].get("upload") for each in watcher.seen if each["type"] == "state"]
+    assert not any(upload and upload.get("paused") for upload in told)
 
 
 # Another node

@@ -565,6 +565,23 @@ async def test_an_upload_whose_node_is_silent_waits_before_it_is_given_up(room: 
     assert state.fields == {"document_id": "old"}
 
 
+async def test_a_silent_sender_whose_node_dies_has_as_long_to_come_back_as_any_other(
+    room: Room,
+) -> None:
+    await room.show("old")
+    state = await lasting(room)
+    quiet = changes.progress(
+        state.registers["upload"], received=1000, now_ms=NOW, lease_ms=LEASE, pause_ms=PAUSE
+    )
+    quiet["set"]["upload"]["paused"] = True
+    state = await room.do(quiet)
+    with pytest.raises(UploadInProgress, match="waits for its sender"):
+        begin(state, "next", now_ms=NOW + PAUSE)
+    state = await room.do(changes.restore(state, NOW + LEASE + 1))
+    assert state.registers["upload"]["lease"] == NOW + PAUSE
+    assert "upload_owner" not in state.fields
+
+
 async def test_nobody_else_begins_while_an_upload_waits_but_then_anyone_may(room: Room) -> None:
     await room.show("old")
     state = await lasting(room)
