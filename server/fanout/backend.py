@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypedDict
 
 from server.counts import Counts
 
@@ -128,6 +128,18 @@ class Growth:
 
     document: str
     blocks: Sequence[StoredBlock]
+
+
+class Asked(TypedDict, total=False):
+    """What `Backend.append` may be given beside the room, for those who pass it on."""
+
+    set: Mapping[str, JSON] | None
+    chat: Mapping[str, JSON] | None
+    fields: Mapping[str, str] | None
+    expect: Mapping[str, str] | None
+    request: str | None
+    growth: Growth | None
+    forget: Sequence[str] | None
 
 
 class Receiver(Protocol):

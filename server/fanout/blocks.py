@@ -13,7 +13,7 @@ from server.fanout.backend import ENTRY_BYTES, StoredBlock
 from server.fanout.calls import Calls
 from server.fanout.keys import Keys
 from server.fanout.quota import Quota
-from server.fanout.writer import missing
+from server.fanout.refusals import missing
 
 
 class Blocks:

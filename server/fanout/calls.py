@@ -23,8 +23,9 @@ from redis.exceptions import (
 )
 
 from server.counts import Counts
-from server.errors import StorageFull, Unavailable
+from server.errors import StorageFull
 from server.fanout.clock import Clock
+from server.fanout.refusals import closing, unavailable
 from server.fanout.slots import Redirects
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Calls:
         It is counted as one call of `operation`.
         """
         if self.closed:
-            raise Unavailable("This node is closing; connect again.")
+            raise closing()
         began = time.perf_counter()
         counts = self._counts
         try:
@@ -137,10 +138,3 @@ class Calls:
         with contextlib.suppress(builtins.TimeoutError):
             async with asyncio.timeout(0.5):
                 await self._quiet.wait()
-
-
-def unavailable() -> Unavailable:
-    """What is said of a Redis that does not answer."""
-    return Unavailable(
-        "The server cannot reach its storage just now. Nothing was lost; try again in a moment."
-    )

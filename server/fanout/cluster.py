@@ -17,20 +17,17 @@ import builtins
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from redis.exceptions import MovedError
 
 from server.counts import Counts
 from server.errors import Unavailable
 from server.fanout.backend import (
-    INCOMPLETE_LIFE,
     JSON,
-    LEASE,
-    ROOM_LIFE,
+    Asked,
     Change,
     Event,
-    Growth,
     Here,
     Present,
     Receiver,
@@ -38,10 +35,10 @@ from server.fanout.backend import (
     StoredBlock,
 )
 from server.fanout.bus import Timing
-from server.fanout.calls import unavailable
 from server.fanout.keys import Keys
 from server.fanout.lookout import Lookout
-from server.fanout.redis import PATIENCE, RedisBackend
+from server.fanout.redis import PATIENCE, PREFIX, Options, RedisBackend
+from server.fanout.refusals import closing, unavailable
 from server.fanout.slots import SLOTS, SlotMap, slot_of
 from server.redis_url import Address, Servers
 
@@ -72,43 +69,25 @@ class ClusterBackend:
 
     name = "redis"
 
-    def __init__(
-        self,
-        cluster: Servers,
-        node_id: str,
-        *,
-        prefix: str = "tablecast:",
-        room_life: float = ROOM_LIFE,
-        incomplete_life: float = INCOMPLETE_LIFE,
-        lease: float = LEASE,
-        patience: float = PATIENCE,
-        timing: Timing | None = None,
-        storage_limit: int = 0,
-    ) -> None:
-        """All times in seconds, and as `RedisBackend` takes them; the limit is each primary's."""
+    def __init__(self, cluster: Servers, node_id: str, **options: Unpack[Options]) -> None:
+        """Made as each `RedisBackend` is; the limit of storage is each primary's."""
         self.node_id = node_id
         self.counts = Counts()
-        timing = timing or Timing()
-        self._patience = patience
+        self._patience = options.get("patience", PATIENCE)
         self._make: Callable[[Address], RedisBackend] = lambda address: RedisBackend(
             cluster.server(address),
             node_id,
-            prefix=prefix,
-            room_life=room_life,
-            incomplete_life=incomplete_life,
-            lease=lease,
-            patience=patience,
-            timing=timing,
             redirects=self,
             counts=self.counts,
-            storage_limit=storage_limit,
+            **options,
         )
-        self._keys = Keys(prefix)
+        self._keys = Keys(options.get("prefix", PREFIX))
         self._receiver: Receiver | None = None
         self._degraded = False
         self._closed = False
         self._shards: dict[Address, _Shard] = {}
         self._ending: set[asyncio.Task[None]] = set()  # primaries that are left
+        timing = options.get("timing") or Timing()
         self._lookout = Lookout(cluster, timing.audit, self._found)
         # Until the cluster has said more, the first server is asked for everything and redirects.
         self._owners: list[Address] = [cluster.hosts[0]] * SLOTS
@@ -156,33 +135,10 @@ class ClusterBackend:
 
     # Room state
 
-    async def append(
-        self,
-        room: str,
-        *,
-        set: Mapping[str, JSON] | None = None,
-        chat: Mapping[str, JSON] | None = None,
-        fields: Mapping[str, str] | None = None,
-        expect: Mapping[str, str] | None = None,
-        request: str | None = None,
-        growth: Growth | None = None,
-        forget: Sequence[str] | None = None,
-    ) -> Change:
+    async def append(self, room: str, **asked: Unpack[Asked]) -> Change:
         # The same for each attempt, so that one which did succeed is not repeated.
-        request = request or secrets.token_hex(8)
-        return await self._at(
-            room,
-            lambda shard: shard.append(
-                room,
-                set=set,
-                chat=chat,
-                fields=fields,
-                expect=expect,
-                request=request,
-                growth=growth,
-                forget=forget,
-            ),
-        )
+        asked["request"] = asked.get("request") or secrets.token_hex(8)
+        return await self._at(room, lambda shard: shard.append(room, **asked))
 
     async def snapshot(self, room: str) -> Snapshot:
         return await self._at(room, lambda shard: shard.snapshot(room))
@@ -331,7 +287,7 @@ class ClusterBackend:
     @contextlib.asynccontextmanager
     async def _patiently(self, patience: float) -> AsyncIterator[None]:
         if self._closed:
-            raise Unavailable("This node is closing; connect again.")
+            raise closing()
         try:
             async with asyncio.timeout(patience):
                 yield

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from server.counts import Counts
-from server.errors import Conflict, Missing, Unavailable
 from server.fanout.backend import (
     ENTRY_BYTES,
     INCOMPLETE_LIFE,
@@ -39,6 +38,7 @@ from server.fanout.backend import (
     numbered,
 )
 from server.fanout.quota import storage_full
+from server.fanout.refusals import closing, conflict, missing
 from server.fanout.replica import Replica
 
 STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks; a node's memory must end somewhere
@@ -137,7 +137,7 @@ class MemoryBackend:
 
     async def check(self) -> None:
         if self._closed:
-            raise Unavailable("This node is closing; connect again.")
+            raise closing()
 
     @property
     def following(self) -> int:
@@ -172,11 +172,11 @@ class MemoryBackend:
             return Change(epoch, rev, set, numbered(chat, rev), fields, again=True)
         for name, value in (expect or {}).items():
             if here.state.fields.get(name, "") != value:
-                raise Conflict("The room changed in between; nothing was changed. Look again.")
+                raise conflict()
         if growth is not None and growth.blocks:
             known = self._document(room, growth.document)
             if not known.blocks:
-                raise _missing()
+                raise missing()
             self._grow(known, growth.blocks)
             known.expires = now + self._life(room, here, fields)
         if forget is not None:
@@ -262,7 +262,7 @@ class MemoryBackend:
         try:
             return [known.blocks[number] for number in numbers]
         except KeyError:
-            raise _missing() from None
+            raise missing() from None
 
     async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
         return bytes(self._document(room, document).index[first_block * ENTRY_BYTES :])
@@ -377,10 +377,6 @@ class MemoryBackend:
                 queue.append(name)
             else:
                 del self._store.rooms[name]
-
-
-def _missing() -> Missing:
-    return Missing("A part of this table is gone; the room shows what there is.")
 
 
 _EPOCH_MS = int((time.time() - time.monotonic()) * 1000)  # wall clock jumps do not move leases

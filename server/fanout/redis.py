@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
+from typing import TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,8 +24,8 @@ from server.fanout.backend import (
     JSON,
     LEASE,
     ROOM_LIFE,
+    Asked,
     Change,
-    Growth,
     Here,
     Present,
     Receiver,
@@ -42,7 +43,20 @@ from server.fanout.slots import Redirects, slot_of
 from server.fanout.source import Source
 from server.fanout.writer import Writer
 
+PREFIX = "tablecast:"
 PATIENCE = 5.0  # seconds one call may take in all, retries included
+
+
+class Options(TypedDict, total=False):
+    """How `RedisBackend` is made wherever its servers are, for those who pass it on."""
+
+    prefix: str
+    room_life: float
+    incomplete_life: float
+    lease: float
+    patience: float
+    timing: Timing | None
+    storage_limit: int
 
 
 class RedisBackend:
@@ -55,7 +69,7 @@ class RedisBackend:
         url: str,
         node_id: str,
         *,
-        prefix: str = "tablecast:",
+        prefix: str = PREFIX,
         room_life: float = ROOM_LIFE,
         incomplete_life: float = INCOMPLETE_LIFE,
         lease: float = LEASE,
@@ -148,31 +162,11 @@ class RedisBackend:
 
     # Room state
 
-    async def append(
-        self,
-        room: str,
-        *,
-        set: Mapping[str, JSON] | None = None,
-        chat: Mapping[str, JSON] | None = None,
-        fields: Mapping[str, str] | None = None,
-        expect: Mapping[str, str] | None = None,
-        request: str | None = None,
-        growth: Growth | None = None,
-        forget: Sequence[str] | None = None,
-    ) -> Change:
+    async def append(self, room: str, **asked: Unpack[Asked]) -> Change:
+        growth = asked.get("growth")
         if growth is not None and growth.blocks:
             await self._blocks.admit("append", growth.blocks)
-        return await self._writer.append(
-            room,
-            set=set,
-            chat=chat,
-            fields=fields,
-            expect=expect,
-            request=request,
-            growth=growth,
-            forget=forget,
-            known=self._bus.known(room),
-        )
+        return await self._writer.append(room, known=self._bus.known(room), **asked)
 
     async def snapshot(self, room: str) -> Snapshot:
         return await self._source.snapshot(room)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from server.errors import Conflict, Missing
 from server.fanout.backend import (
     ENTRY_BYTES,
     JSON,
@@ -21,6 +20,7 @@ from server.fanout.backend import (
 )
 from server.fanout.calls import Calls
 from server.fanout.keys import Keys
+from server.fanout.refusals import conflict, missing
 from server.fanout.replica import CHAT_KEPT
 from server.fanout.scripts import Script
 
@@ -43,14 +43,14 @@ class Writer:
         self,
         room: str,
         *,
-        set: Mapping[str, JSON] | None,
-        chat: Mapping[str, JSON] | None,
-        fields: Mapping[str, str] | None,
-        expect: Mapping[str, str] | None,
-        request: str | None,
-        growth: Growth | None,
-        forget: Sequence[str] | None,
         known: tuple[str, int, str],
+        set: Mapping[str, JSON] | None = None,
+        chat: Mapping[str, JSON] | None = None,
+        fields: Mapping[str, str] | None = None,
+        expect: Mapping[str, str] | None = None,
+        request: str | None = None,
+        growth: Growth | None = None,
+        forget: Sequence[str] | None = None,
     ) -> Change:
         """As `backend.Backend.append`; `known`: the last change this node has seen of the room.
 
@@ -72,7 +72,7 @@ class Writer:
             forget=forget,
         )
         if outcome == b"conflict":
-            raise Conflict("The room changed in between; nothing was changed. Look again.")
+            raise conflict()
         if outcome == b"missing":
             raise missing()
         return Change(
@@ -164,8 +164,3 @@ class Writer:
         async with self._calls.asking("append"):
             outcome, epoch, rev = await script.run(self._redis, keys, arguments)
         return outcome, epoch, rev
-
-
-def missing() -> Missing:
-    """What is said where bytes are gone that a room still speaks of."""
-    return Missing("A part of this table is gone; the room shows what there is.")
