@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2.utils import urlize
 
-from server.accept.prose import LINKS, message_renderer, prose
+from server.accept.prose import LINKS, REL, message_renderer, prose
 from server.app import WEB_ROOT
 
 RENDER = message_renderer(WEB_ROOT)
@@ -113,5 +117,107 @@ def test_what_stands_in_an_id_stays_in_the_attribute() -> None:
     assert tags == [("div", {"class": "message", "id": 'm"><script>'})]
 
 
-def test_a_message_of_nothing_but_links_has_so_many_and_no_more() -> None:
-    assert len(Found(str(prose("www.a.example " * 300))).tags) == LINKS
+@pytest.mark.parametrize("link", ["www.a.example ", "r1 ", "r1,"])
+def test_a_message_of_nothing_but_links_has_so_many_and_no_more(link: str) -> None:
+    found = Found(str(prose(link * 300)))
+    assert len(found.tags) == LINKS
+    assert found.text == link * 300
+
+
+ADDRESS_PARTS = [
+    "http://",
+    "https://",
+    "www.",
+    "HTTP://",
+    "a",
+    "b.c",
+    "example.com",
+    "1.2.3.4",
+    "[::1]",
+    "xn--p1ai",
+    ":80",
+    "/",
+    "?",
+    "#",
+    ".",
+    ",",
+    "!",
+    "(",
+    ")",
+    "<",
+    ">",
+    '"',
+    "'",
+    "“",
+    "”",
+    "»",
+    "{",
+    "}",
+    "[",
+    "]",
+    "&",
+    "&lt;",
+    "&gt;",
+    "@",
+    "%",
+    "_",
+    "é",
+    "\u202e",
+]
+
+
+@given(st.lists(st.sampled_from(ADDRESS_PARTS), max_size=9).map("".join))
+def test_what_is_an_address_and_where_it_ends_is_as_templates_have_it(word: str) -> None:
+    # The plain way to say it, which takes too long for some of the words that can be sent.
+    quoted = re.fullmatch(
+        r"""([(<\[{"'“‘«„]*)(https?://|www\.)(.*?)((?:["'”’»“]+[.,;:!?)\]}>]*)?)""",
+        word,
+        re.IGNORECASE,
+    )
+    if quoted is None:
+        assert "<a" not in prose(word)
+        return
+    before, begin, rest, after = quoted.groups()
+    link = urlize(begin.lower() + rest, rel=REL, target="_blank")
+    if "<a" in link:
+        assert prose(word) == prose(before) + type(prose(""))(link) + prose(after)
+    else:
+        assert "<a" not in prose(word)
+
+
+def test_the_work_for_a_message_grows_with_its_length_and_no_faster() -> None:
+    # Were it the square of it, these would take hours.
+    longest = 200_000
+    heads = ("", "http://", "http://a", "www.a")
+    units = (
+        '"',
+        "'\"",
+        '".',
+        ")",
+        "(",
+        "<",
+        ").",
+        "a.",
+        "a-",
+        ":1",
+        "r1,",
+        "r1 ",
+        "[(",
+        "(http://",
+    )
+    words = [(head + unit * longest)[:longest] for head in heads for unit in units]
+    script = (
+        "import sys; from server.accept.prose import prose\n"
+        "for word in sys.stdin: prose(word); prose(word[:-1] + 'x'); prose(word[:-1] + 'x)')"
+    )
+    # A process of its own, for nothing else could end it.
+    subprocess.run(
+        [sys.executable, "-c", script], input="\n".join(words), text=True, timeout=60, check=True
+    )
+
+
+def test_what_was_made_once_is_not_made_again_but_for_another_message() -> None:
+    first = RENDER({"id": "0190a3b3", "body": "hello"})
+    assert RENDER({"id": "0190a3b3", "body": "hello"}) is first
+    assert RENDER({"id": "0190a3b3", "body": "good bye"}) != first
+    assert RENDER({"id": "0190a3b4", "body": "hello"}) != first
