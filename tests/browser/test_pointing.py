@@ -99,6 +99,34 @@ async def test_a_row_on_another_page_is_told_of_and_shown_to_who_asks(
     await there.page.wait_for_selector("#pointing", state="hidden")
 
 
+@pytest.mark.parametrize("how", ["turned", "browsed away", "followed", "turned by another"])
+async def test_a_pointer_does_not_outlive_the_page_of_who_points(
+    new_window: NewWindow, room: str, how: str
+) -> None:
+    wire = Wire()
+    here = await wire.open(new_window, room)
+    there = await open_window(new_window, room)
+    if how in {"browsed away", "followed"}:
+        await here.do("browse")
+        await here.page.wait_for_selector("#following[data-state=browsing]")
+    if how == "followed":
+        await here.go_to(4)
+        await here.shows(4)
+    row = 307 if how == "followed" else 7
+    await pick(here, row)
+    await until(lambda: wire.sent_of("point") != [])
+    if how == "followed":
+        await there.page.wait_for_selector("#pointing:visible")
+        await here.do("rejoin")
+    else:
+        await tagged(there, row, await here.page.inner_text("#own-name bdi"))
+        await (there if how == "turned by another" else here).go_to(2)
+        await here.shows(2)
+    await until(lambda: wire.sent_of("point")[-1]["row"] is None)
+    await there.page.wait_for_selector("#pointing", state="hidden")
+    assert await there.page.query_selector("tr.pointed") is None
+
+
 async def test_nobody_is_scrolled_by_a_pointer(new_window: NewWindow, room: str) -> None:
     wire = Wire()
     here = await wire.open(new_window, room)
@@ -179,11 +207,10 @@ async def test_moving_about_the_table_is_told_at_a_pace_that_the_server_takes(
     await until(lambda: bool(wire.sent_of("point")) and wire.sent_of("point")[-1]["row"] == 41)
     rows = [message["row"] for message in wire.sent_of("point")]
     assert len(rows) < 40, rows
-    # A page that is turned to points nowhere.
-    told = len(rows)
+    # Rows of a page that is turned to are not pointed at.
     await here.page.keyboard.press("PageDown")
     await here.shows(2)
-    assert len(wire.sent_of("point")) == told
+    await until(lambda: wire.sent_of("point")[-1]["row"] is None)
 
 
 async def test_guests_point_at_nothing_while_others_present(

@@ -73,7 +73,10 @@ export class Pointing {
       this.#unsent = undefined;
       this.#show();
     });
-    this.#browse.on("page", () => this.#show());
+    this.#browse.on("page", ({ page }) => {
+      this.#turned(page);
+      this.#show();
+    });
     this.#browse.on("target", ({ row, column }) => this.#marks.goTo(row, column));
     need("button", HTMLElement, this.#chip).addEventListener("click", () => {
       const pointed = this.#elsewhere();
@@ -97,6 +100,18 @@ export class Pointing {
   }
 
   // Internal
+
+  /**
+   * Whoever sees another page, however it came, does not point at a row of the one before.
+   * @param {import("./types.js").PageMessage|null} page  what this viewer sees now
+   */
+  #turned(page) {
+    const mine = this.#mine;
+    if (!mine || (page?.document === mine.document && mine.row >= page.first_row && mine.row < page.first_row + page.data.length)) return;
+    this.#mine = null;
+    this.#unsent = null;
+    this.#flush();
+  }
 
   #flush() {
     clearTimeout(this.#paceTimer);
