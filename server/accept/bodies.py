@@ -34,8 +34,13 @@ async def small_body(request: web.Request, limit: int) -> bytes:
 
 async def json_body(request: web.Request, kind: type[T], example: str, limit: int) -> T:
     """The body as JSON of this `kind`; an `example` of it is told to whoever sends another one."""
+    return parse_json(await small_body(request, limit), kind, example)
+
+
+def parse_json(body: bytes, kind: type[T], example: str) -> T:
+    """`body` as JSON of this `kind`, as in `json_body`."""
     try:
-        return msgspec.json.decode(await small_body(request, limit), type=kind)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadMessage(f"Send {example} as JSON: {error}.") from None
     except RecursionError:

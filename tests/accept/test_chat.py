@@ -334,6 +334,24 @@ async def test_a_form_that_is_refused_is_answered_with_a_page(node: Node) -> Non
     assert await kept(node) == []
 
 
+async def test_json_that_calls_itself_a_form_as_curl_does_is_json(node: Node) -> None:
+    viewer = await node.join()
+    headers = {"Content-Type": FORM}
+    text = '{"body": "1 = 1 & body=2", "name": "Bot"}'
+    async with node.http.post(CHAT, data=text, headers=headers) as response:
+        assert response.status == 201
+        assert (await response.json())["body"] == "1 = 1 & body=2"
+    await viewer.settles(lambda v: [each["name"] for each in talk(v)] == ["Bot"])
+    async with node.http.post(CHAT, data=b"{hi}", headers=headers) as response:
+        assert (response.status, (await response.json())["code"]) == (400, "bad_message")
+    headers["Origin"] = "https://elsewhere.example"
+    async with node.http.post(CHAT, data=text, headers=headers) as response:
+        assert response.status == 403
+    # In a form a brace is written otherwise.
+    async with node.http.post(CHAT, data={"body": "{}"}, allow_redirects=False) as response:
+        assert response.status == 303
+
+
 async def test_a_form_for_a_deleted_room_is_answered_with_a_page(node: Node) -> None:
     room = await owned_room(node, "open")
     await room.ask("DELETE")
