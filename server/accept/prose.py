@@ -7,6 +7,7 @@ whatever stands in it, and what was made once is kept for the next who asks.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -56,10 +57,8 @@ def message_renderer(web_root: Path) -> Render:
         key = (str(message.get("id", "")), str(message.get("body", "")))
         html = kept.get(key)
         if html is None:
-            id, body = key
-            html = template.render(id=id, body=body).strip()
-            # Strings take up to four bytes a character.
-            kept.put(key, html, 4 * (len(id) + len(body) + len(html)))
+            html = template.render(id=key[0], body=key[1]).strip()
+            kept.put(key, html, sum(map(sys.getsizeof, (html, *key))))
         return html
 
     return render

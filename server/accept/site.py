@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -20,10 +21,10 @@ from server.accept.keys import Founder, Made, set_cookie
 from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.encodings import CHOICES
-from server.document.messages import Document, PageMessage, State, encode
+from server.document.messages import Document, PageMessage, Said, State, encode
 from server.errors import Missing, PageOutOfRange, Unavailable
 from server.live.reader import Reader, page_count, page_offset
-from server.live.talk import Render, said_of
+from server.live.talk import Render, told
 from server.settings import Settings
 
 SAMPLE_NAME: Final = "trips.tsv"
@@ -76,7 +77,8 @@ class SiteDoor:
         except (Unavailable, Missing):
             # The page's script keeps trying; without it the page says what is the matter.
             pass
-        context = self._context(request, room, room_view, page)
+        chat = await told(room_view.chat, self._render) if room_view else []
+        context = self._context(request, room, room_view, page, chat)
         status = HTTPStatus.GONE if context["deleted"] else HTTPStatus.OK
         return _uncached(
             aiohttp_jinja2.render_template("room.html", request, context, status=status)
@@ -133,6 +135,7 @@ class SiteDoor:
         room: str,
         room_view: RoomView | None,
         page: PageMessage | None,
+        chat: Sequence[Said],
     ) -> dict[str, Any]:
         document: Document | None = room_view.document if room_view else None
         role = Role.GUEST
@@ -152,7 +155,7 @@ class SiteDoor:
             "role": role.value,
             "share_url": f"{site_of(request, self._settings.trusted_proxies).origin}/t/{room}",
             "document": document,
-            "chat": [said_of(each, self._render) for each in room_view.chat] if room_view else [],
+            "chat": chat,
             "page": page,
             "upload": room_view.upload if room_view else None,
             "page_count": page_count(document.rows, page.page_size) if document and page else 1,

@@ -6,6 +6,7 @@ however much is said. Whoever has missed more than the tail holds is told to beg
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -18,6 +19,8 @@ KEPT: Final = 200
 KEPT_BYTES: Final = 1024 * 1024
 # Frames for those who have missed some; most have missed the same.
 FRAMES: Final = 8
+# Messages that are rendered in one go: a few milliseconds, whatever they are.
+SLICE: Final = 8
 
 # The HTML of a chat message as it is stored: `id`, `name`, `color`, `time`, `body`.
 Render = Callable[[Mapping[str, Any]], str]
@@ -52,15 +55,22 @@ class Talk:
         known: dict[tuple[Any, ...], Said] = {
             (said.id, said.rev, said.body): said for said, _ in self._tail
         }
-        messages = list(messages)
         self._tail.clear()
         self._bytes = self._forgotten = 0
+        messages = list(messages)
         if len(messages) >= KEPT:
             # There may have been others before these.
             self._forgotten = int(messages[0].get("rev", 0)) - 1
-        for message in messages:
+        # From the newest on, so that what is forgotten anyway is not rendered.
+        for message in reversed(messages):
             before = known.get((message.get("id"), message.get("rev"), message.get("body")))
-            self._append(said_of(message, self._render) if before is None else before)
+            said = said_of(message, self._render) if before is None else before
+            size = len(encode(said))
+            if self._tail and (len(self._tail) == KEPT or self._bytes + size > KEPT_BYTES):
+                self._forgotten = said.rev
+                break
+            self._tail.appendleft((said, size))
+            self._bytes += size
 
     def since(self, after: int, upto: int) -> tuple[Sequence[Said], bool]:
         """What was said after revision `after`, up to `upto`; and whether that is all there is.
@@ -104,6 +114,16 @@ class Tellings:
             if len(self._frames) > FRAMES:
                 self._frames.popitem(last=False)
         return frame
+
+
+async def told(messages: Iterable[Mapping[str, Any]], render: Render) -> list[Said]:
+    """Messages as viewers are told them; in between others have their turn."""
+    said: list[Said] = []
+    for message in messages:
+        if said and not len(said) % SLICE:
+            await asyncio.sleep(0)
+        said.append(said_of(message, render))
+    return said
 
 
 def said_of(message: Mapping[str, Any], render: Render) -> Said:

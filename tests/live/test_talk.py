@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -144,6 +145,40 @@ async def test_the_longest_messages_leave_fewer_of_them(room: Room) -> None:
     told = await late.expect("chat", whole=True)
     assert 10 < len(told["messages"]) < KEPT
     assert len(late.writes[0]) < 2 * KEPT_BYTES
+
+
+def test_of_a_long_chat_only_what_is_kept_of_it_is_rendered() -> None:
+    rendered: list[Any] = []
+
+    def render(message: Mapping[str, Any]) -> str:
+        rendered.append(message["rev"])
+        return "x" * (KEPT_BYTES // 10)
+
+    live = Talk(render)
+    live.replace([said(rev, "word") for rev in range(1, KEPT)])
+    told, whole = live.since(-1, KEPT)
+    assert whole
+    assert [each.rev for each in told] == list(range(KEPT - 9, KEPT))
+    assert rendered == list(range(KEPT - 1, KEPT - 11, -1))
+    assert live.since(KEPT - 10, KEPT)[1] is False
+    assert live.since(KEPT - 11, KEPT)[1] is True
+
+
+async def test_while_a_long_chat_is_rendered_others_have_their_turn() -> None:
+    order: list[str] = []
+
+    def render(message: Mapping[str, Any]) -> str:
+        order.append("rendered")
+        return "<div></div>"
+
+    async def other() -> None:
+        order.append("other")
+
+    turn = asyncio.create_task(other())
+    messages = await live_talk.told([said(rev, "word") for rev in range(1, 201)], render)
+    await turn
+    assert [message.rev for message in messages] == list(range(1, 201))
+    assert order.index("other") <= live_talk.SLICE
 
 
 async def test_with_a_new_epoch_everyone_begins_anew(room: Room) -> None:
