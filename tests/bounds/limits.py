@@ -22,8 +22,6 @@ SLOW_UPLOAD: Final = 2 * MB
 # One that sends one record as long as records may be, which needs all of it at once.
 WORST_UPLOAD: Final = 56 * MB
 LEFT_ROOM: Final = 2 * KB
-# What stays of 10,000 viewers that have left, for each of them.
-LEFT_VIEWER: Final = 5 * KB
 # Of Redis, beside documents.
 ROOM_IN_REDIS: Final = 4 * MB
 USUAL_ROOM_IN_REDIS: Final = 200 * KB
