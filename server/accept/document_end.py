@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from server.accept.access import Guard, Pass
-from server.accept.growing import State, fitting_in, growing, grown_by
+from server.accept.growing import State, bytes_of, fitting_in, growing, grown_by
 from server.accept.versions import settled
 from server.document.blocks import decompress
 from server.document.dialect import Dialect
@@ -264,8 +264,8 @@ class DocumentEnd:
                 )
             elif document.dialect != wish.dialect:
                 wish.fail(ReadOtherwise(document.dialect))
-            elif fitting := fitting_in(wish.pieces, left):
-                left -= sum(len(piece.source) for piece in fitting)
+            elif fitting := fitting_in(wish.pieces, left, wish.dialect):
+                left -= bytes_of(fitting, wish.dialect)
                 granted.append(_Granted(wish, fitting, leave))
             else:
                 limit = self._limits.document

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from server.document.growth import Grown, Piece, Tail, count, grow
+from server.document.dialect import Dialect
+from server.document.growth import Grown, Piece, Tail, count, grow, missing_line_end
 from server.document.messages import Document
 from server.document.report import ParseReport
 from server.errors import NoDocument
@@ -36,10 +37,15 @@ def growing(snapshot: Snapshot) -> dict[str, Any]:
     return dict(changes.revise(snapshot, document or {"id": ""})["set"]["document"])
 
 
-def fitting_in(pieces: Sequence[Piece], left: int) -> Sequence[Piece]:
-    """The first of `pieces`, as many as have `left` bytes together."""
+def bytes_of(pieces: Sequence[Piece], dialect: Dialect) -> int:
+    """What the pieces take at most in a document, with the line ends that they may need."""
+    return sum(_bytes_of(piece, dialect) for piece in pieces)
+
+
+def fitting_in(pieces: Sequence[Piece], left: int, dialect: Dialect) -> Sequence[Piece]:
+    """The first of `pieces`, as many as have `left` bytes together (`bytes_of`)."""
     for number, piece in enumerate(pieces):
-        left -= len(piece.source)
+        left -= _bytes_of(piece, dialect)
         if left < 0:
             return pieces[:number]
     return pieces
@@ -54,6 +60,12 @@ async def grown_by(state: State, pieces: Sequence[Piece]) -> tuple[Grown, dict[s
 
 
 # Internal
+
+
+def _bytes_of(piece: Piece, dialect: Dialect) -> int:
+    """With the line end that it gets where others' rows follow, which may have a byte more."""
+    missing = missing_line_end(piece.source, dialect, literal=piece.literal)
+    return len(piece.source) + (len(missing) + 1 if missing else 0)
 
 
 def _grow(state: State, pieces: Sequence[Piece]) -> tuple[Grown, dict[str, Any]]:

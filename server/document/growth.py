@@ -234,8 +234,9 @@ def grow(
 ) -> Grown:
     """Add `pieces` to the document that ends with `tail`.
 
-    A block gets longer up to `block_size` source bytes. If the last record has no line end it gets
-    one, in the document's own style, which counts as one of the bytes that were added.
+    A block gets longer up to `block_size` source bytes. Whatever is followed by a piece (the last
+    record of the document, and the pieces, which may be of several senders) and has no line end
+    gets one, in the document's own style, which counts as one of the bytes that were added.
     """
     compressor = zstandard.ZstdCompressor(level=COMPRESSION)
     blocks: list[Block] = []
@@ -258,12 +259,17 @@ def grow(
 
     if not pieces:
         return Grown([], tail)
-    ending = missing_line_end(tail.source, dialect, literal=tail.literal)
-    number, first_record, first_byte, records, _, literal = tail
-    sources = [tail.source, ending]
-    size = len(tail.source) + len(ending)
-    changed = bool(ending)
+    number, first_record, first_byte, records, before, literal = tail
+    style = _line_end(before)
+    sources = [before]
+    size = len(before)
+    changed = False
     for source, count, is_literal in pieces:
+        if ending := missing_line_end(before, dialect, literal=literal, style=style):
+            sources.append(ending)
+            size += len(ending)
+            changed = True
+        before = source
         if is_literal == literal and size + len(source) <= block_size:
             sources.append(source)
         else:
@@ -303,13 +309,16 @@ def count(report: ParseReport, pieces: Sequence[Piece], dialect: Dialect) -> Par
     return structs.replace(now, quote=report.quote, escape=report.escape)
 
 
-def missing_line_end(source: bytes, dialect: Dialect, *, literal: bool) -> bytes:
-    """What has to follow the last block of a document so that its last record ends; mostly b""."""
+def missing_line_end(
+    source: bytes, dialect: Dialect, *, literal: bool, style: bytes | None = None
+) -> bytes:
+    """What has to follow records so that the last one ends; mostly b"", at most 3 bytes.
+
+    `style`: the line end to use; that of `source` itself if None.
+    """
     if not source:
         return b""
-    line_end = b"\n"
-    if b"\r" in source:
-        line_end = b"\r\n" if b"\r\n" in source else line_end if b"\n" in source else b"\r"
+    line_end = _line_end(source) if style is None else style
     escape = b"" if literal else dialect.escape.encode()
     last = 2 if source.endswith(b"\r\n") else source[-1] in LINE_ENDS
     before = source[: len(source) - last]
@@ -320,3 +329,10 @@ def missing_line_end(source: bytes, dialect: Dialect, *, literal: bool) -> bytes
         return (b"\r" if source[-1] == _CR else line_end) if escaped else b""
     # An escape that ends the document is text; followed by a line end it would not be.
     return escape + line_end if escaped else line_end
+
+
+def _line_end(source: bytes) -> bytes:
+    """How lines end in it; \\n where none does."""
+    if b"\r" in source:
+        return b"\r\n" if b"\r\n" in source else b"\n" if b"\n" in source else b"\r"
+    return b"\n"

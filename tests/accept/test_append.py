@@ -400,6 +400,32 @@ async def test_senders_at_once_lose_no_row_and_split_none(
         assert len(await column(node)) == document["rows"]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+async def test_rows_of_senders_at_one_node_stay_apart_without_a_last_line_end(
+    any_node: Node, end: str
+) -> None:
+    await any_node.put(b"id\tname\n1\tone" + end.encode())
+    told = await asyncio.gather(*(add(any_node, b"%d\tname" % n) for n in range(2, 8)))
+    assert [each["rows_added"] for each in told] == [1] * 6
+    document = (await any_node.registers())["document"]
+    assert (document["rows"], document["report"]["ragged"]) == (7, 0)
+    assert document["stored"] == len(await source(any_node))
+    async with any_node.http.get(f"/api/rooms/{ROOM}/pages/1") as response:
+        rows = json.loads(await response.read())["data"]
+    assert sorted(rows) == [["1", "one"], *([str(n), "name"] for n in range(2, 8))]
+
+
+async def test_a_table_that_several_fill_at_once_never_passes_the_limit(
+    start_node: StartNode,
+) -> None:
+    node = await start_node(document_limit=100)
+    await node.put(b"id\n")
+    await asyncio.gather(*(node.http.post(ROWS, data=b"%d\tx" % n) for n in range(60)))
+    document = (await node.registers())["document"]
+    assert 60 < document["stored"] <= 100
+    assert (await source(node)).count(b"x") == document["rows"]
+
+
 async def test_a_lost_answer_of_the_storage_adds_no_row_twice(start_node: StartNode) -> None:
     inner = memory()
     lost = 0

@@ -240,6 +240,57 @@ def test_a_document_with_rows_added_reads_as_both_one_after_the_other(
     assert found[len(records) :] == read_whole(text, dialect)
 
 
+@settings(max_examples=examples(400), deadline=None)
+@given(st.sampled_from(DIALECTS), st.data(), st.sampled_from([4, 30, 1000]))
+def test_what_several_senders_add_at_once_is_read_as_one_after_the_other(
+    dialect: Dialect, data: Any, block_size: int
+) -> None:
+    before = data.draw(texts(dialect))
+    expected = read_whole(before, dialect)
+    if not expected:
+        return
+    blocks, dialect = document(before.encode(), dialect, block_size)
+    pieces: list[Piece] = []
+    for text in data.draw(st.lists(texts(dialect), max_size=5)):
+        pieces += taken(dialect, [text.encode()], block_size=block_size)
+        expected += read_whole(text, dialect)
+    tail = tail_of(blocks)
+    grown = grow(tail, pieces, dialect, block_size=block_size)
+    assert grown.tail.first_record + grown.tail.records == len(expected)
+    everything = {block.number: block for block in [*blocks, *grown.blocks]}.values()
+    sources = [(decompress(block.data), block) for block in everything]
+    found = [row for source, b in sources for row in read(source, dialect, literal=b.literal)]
+    assert found == expected
+    together = b"".join(source for source, _ in sources)
+    assert grown.tail.first_byte + len(grown.tail.source) == len(together)
+    if not any(block.literal for block in everything):
+        assert read_whole(together.decode(), dialect) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "dialect", "rows"),
+    [
+        (b"2\tb", TSV, [["2", "b"], ["3", "c"]]),
+        (b'2\t"b', TSV, [["2", '"b'], ["3", "c"]]),
+        (b"x\\", DUMP, [["x\\"], ["3", "c"]]),
+        (b"2\tb\r", TSV, [["2", "b"], ["3", "c"]]),
+    ],
+)
+def test_rows_of_two_senders_do_not_merge(
+    first: bytes, dialect: Dialect, rows: list[list[str]]
+) -> None:
+    pieces = [*taken(dialect, [first]), *taken(dialect, [b"3\tc"])]
+    blocks, _ = document(b"h\tx\n", dialect)
+    grown = grow(tail_of(blocks), pieces, dialect)
+    found = [
+        row
+        for block in {block.number: block for block in [*blocks, *grown.blocks]}.values()
+        for row in read(decompress(block.data), dialect, literal=block.literal)
+    ]
+    assert found == [["h", "x"], *rows]
+    assert grown.tail.first_record + grown.tail.records == 3
+
+
 def test_small_additions_fill_the_last_block_and_then_begin_another() -> None:
     tail = tail_of(document(b"id\tname\n", TSV)[0])
     numbers: list[int] = []
