@@ -34,6 +34,7 @@ from server.live.reader import Reader
 RESYNCS: Final = (
     "join",
     "connection",
+    "slot",
     "gap",
     "epoch",
     "audit",
@@ -157,7 +158,9 @@ class _NodeCollector(Collector):
         )
         yield _counter("tablecast_revisions_applied", "Changes taken in.", counts.revisions)
         resyncs = CounterMetricFamily(
-            "tablecast_resyncs", "Rooms read whole, by what made it necessary.", labels=["cause"]
+            "tablecast_resyncs",
+            f"Rooms read whole, by what made it necessary ({', '.join(RESYNCS)}).",
+            labels=["cause"],
         )
         for cause in dict.fromkeys((*RESYNCS, *counts.resyncs)):
             resyncs.add_metric([cause], counts.resyncs[cause])
@@ -183,7 +186,7 @@ class _NodeCollector(Collector):
         )
         failures = CounterMetricFamily(
             "tablecast_redis_call_failures",
-            "Calls of Redis that failed (unreachable, full, refused).",
+            "Calls of Redis that failed (unreachable, full, refused, redirected).",
             labels=["operation", "reason"],
         )
         for call in dict.fromkeys((*FULL, *counts.failures)):
