@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.accept.names import (
-    MARKS,
     NAME_CHARACTERS,
     NAMELESS,
     clean_body,
     clean_color,
     clean_name,
 )
+from server.document.titles import MARKS
 from server.errors import BadMessage
 
 ANYTHING = st.text(st.characters(exclude_categories=[]), max_size=100)
