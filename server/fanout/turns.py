@@ -80,4 +80,6 @@ def _is_same(one: Register | None, other: Register | None) -> bool:
     """Whether two are one person; those without a viewer's id are known by name."""
     if one is None or other is None:
         return False
-    return bool((one["id"] or one["name"]) == (other["id"] or other["name"]))
+    if one["id"] or other["id"]:
+        return bool(one["id"] == other["id"])
+    return bool(one["name"] == other["name"])

@@ -40,3 +40,6 @@ def test_a_page_of_the_site_as_its_visitors_know_it_is_no_foreign_one() -> None:
     check_origin(asked, (), LOOPBACK)
     with pytest.raises(Forbidden):
         check_origin(asked, (), ())
+    plain = request({**FORWARDED, "Origin": "http://tables.example"})
+    with pytest.raises(Forbidden):
+        check_origin(plain, (), LOOPBACK)

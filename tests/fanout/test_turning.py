@@ -85,6 +85,15 @@ def test_two_programs_of_different_names_are_two() -> None:
     assert room.back() == 2
 
 
+def test_a_program_named_as_a_viewers_id_is_not_that_viewer() -> None:
+    room = Room()
+    room.turn(2, OTTER, 100_000)
+    room.turn(3, {**PROGRAM, "name": OTTER["id"]}, 100_001)
+    assert room.back() == 2
+    room.turn(4, OTTER, 100_002)
+    assert room.back() == 3
+
+
 def test_without_a_page_before_there_is_no_way_back() -> None:
     room = Room()
     del room.registers["page"]
