@@ -126,8 +126,7 @@ def test_ten_thousand_viewers_cost_what_is_said_and_the_next_ten_thousand_no_mor
     turned = (node.settle() - before) / (count - OTHERS)
     crowd.close()
     node.until_empty(tasks)
-    # Python keeps what memory they needed, in pieces. The next ones use it again, so it does not add
-    # up.
+    # Python keeps what memory they needed, in pieces, and the next ones use it again.
     crowd = watched(node, room, ending)
     gather(crowd, count)
     again = (node.settle() - before) / count
