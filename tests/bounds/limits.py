@@ -20,7 +20,7 @@ FLOODING_VIEWER: Final = 1 * MB
 FLOODED_ROOM: Final = 20 * MB
 SLOW_UPLOAD: Final = 2 * MB
 # One that sends one record as long as records may be, which needs all of it at once.
-WORST_UPLOAD: Final = 56 * MB
+WORST_UPLOAD: Final = 24 * MB
 LEFT_ROOM: Final = 2 * KB
 # Of Redis, beside documents.
 ROOM_IN_REDIS: Final = 4 * MB
