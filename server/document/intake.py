@@ -66,6 +66,7 @@ class Intake:
         name: str = "",
         dialect: Dialect | None = None,
         encoding: Encoding | None = None,
+        notes: tuple[str, ...] = (),
         document_limit: int = DOCUMENT_LIMIT,
         record_limit: int = RECORD_LIMIT,
         column_limit: int = COLUMN_LIMIT,
@@ -73,7 +74,7 @@ class Intake:
         so_far: CutSoFar | None = None,
     ) -> None:
         """With a `dialect` nothing is unpacked, guessed or refused as no text: the bytes are those
-        of blocks cut by another dialect. `encoding` is what the report is to say then.
+        of blocks cut by another dialect. `encoding` and `notes` are what the report is to say then.
 
         With `so_far` they are the rest of a file that was `is_plain`, from its byte
         `so_far.stored` on; `received` counts those before, too.
@@ -86,6 +87,7 @@ class Intake:
         self._record_limit = record_limit
         self._column_limit = column_limit
         self._block_size = block_size
+        self._notes = notes
         self._head: bytes | None = b""  # None: the file's kind is known
         self._unpacker: Unpacker | None = None
         self._sample = b""
@@ -178,7 +180,7 @@ class Intake:
             self.sheet = kind
             raise SheetFile(kind, head)
         if kind in PACKED:
-            self._unpacker = Unpacker(kind)
+            self._unpacker = Unpacker(kind, self.name)
         elif is_tar(head):
             raise NotOneTable(
                 "This is a tar archive. Unpack it and send the table inside. Everyone keeps what "
@@ -258,6 +260,8 @@ class Intake:
             self._transcoder = Transcoder(dialect.encoding)
             dialect = replace(dialect, encoding="utf-8")
         counts = ReportBuilder(begin_report(dialect, encoding), encoding=dialect.encoding)
+        for note in self._notes:
+            counts.note(note)
         self._cutter = self._new_cutter(dialect, counts)
         return self._cutter
 

@@ -199,7 +199,7 @@ def streams(source: Source, begin: Callable[[], Decompressor], what: str) -> Ite
 def damaged(what: str) -> Damaged:
     return Damaged(
         f"This {what} file is damaged: what is in it does not pass its own check. Copy or download "
-        "it once more, or pack the table again. Everyone keeps what they had."
+        "it once more, or make it again from the table. Everyone keeps what they had."
     )
 
 

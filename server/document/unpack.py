@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from server.document import streams
 from server.document.streams import PIECE_SIZE, Decompressor, Source
-from server.document.unzip import Unzip, base_name
+from server.document.unzip import WHAT, Unzip, base_name
 from server.errors import NotOneTable
 
 Kind = Literal["gzip", "bzip2", "xz", "zstd", "zip", "xlsx", "xls", "ods", "parquet"]
@@ -36,6 +36,9 @@ _STREAMS: Final[dict[Kind, tuple[Callable[[], Decompressor], str, tuple[str, ...
     "xz": (streams.xz_stream, ".xz", (".xz",)),
     "zstd": (streams.zstd_stream, ".zst", (".zst", ".zstd")),
 }
+
+# Workbooks that are a .zip inside, though one that is broken may not show it.
+_PACKAGES: Final = frozenset({"xlsx", "xlsm", "xlsb", "ods"})
 
 _NAMELESS: Final = ("", "-")  # what `zip` calls its standard input
 
@@ -89,16 +92,18 @@ class Unpacker:
     a document of an office program; `TooLarge` for what needs too much memory.
     """
 
-    def __init__(self, kind: Kind) -> None:
-        """`kind` is one of `PACKED`, as `recognise` says."""
+    def __init__(self, kind: Kind, name: str = "") -> None:
+        """`kind` is one of `PACKED`, as `recognise` says. `name`: what its sender calls the file,
+        which tells what to call it where it is broken."""
         if kind not in PACKED:
             raise ValueError(f"{kind} is not for unpacking")
         self.kind = kind
         self._source = Source()
         self._unzip: Unzip | None = None
         if kind == "zip":
-            self._unzip = Unzip(self._source)
-            self._label = ".zip"
+            ending = name.lower().rpartition(".")[2]
+            self._unzip = Unzip(self._source, f".{ending}" if ending in _PACKAGES else WHAT)
+            self._label = WHAT
             pieces = self._unzip.pieces()
         else:
             begin, self._label, _ = _STREAMS[kind]

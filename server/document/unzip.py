@@ -89,10 +89,14 @@ class _Entry(NamedTuple):
 
 
 class Unzip:
-    """Reads the table out of `source`. `name`: its path in the .zip, once its header was read."""
+    """Reads the table out of `source`. `name`: its path in the .zip, once its header was read.
 
-    def __init__(self, source: Source) -> None:
+    `what` names the file to people where it is broken: to them a workbook is no .zip.
+    """
+
+    def __init__(self, source: Source, what: str = WHAT) -> None:
         self.name: str | None = None
+        self._what = what
         self._source = source
 
     def pieces(self) -> Iterator[bytes]:
@@ -128,7 +132,7 @@ class Unzip:
         if mark in _AFTER:
             return None
         if mark != _LOCAL:
-            raise damaged(WHAT)
+            raise damaged(self._what)
         yield from self._need(_HEADER.size)
         (_, _, flags, method, _, _, crc, packed, size, name_size, extra_size) = _HEADER.unpack(
             source.take(_HEADER.size)
@@ -137,8 +141,18 @@ class Unzip:
         name = _text(source.take(name_size), is_utf8=bool(flags & _IS_UTF8))
         extra = source.take(extra_size)
         if _IN_EXTRA in (packed, size):
-            packed, size = _sizes(extra)
+            packed, size = self._sizes(extra)
         return _Entry(name, flags, method, crc, packed, size)
+
+    def _sizes(self, extra: bytes) -> tuple[int, int]:
+        """Packed and unpacked size out of the 64-bit field (4.5.3; a local header has both)."""
+        while len(extra) >= 4:
+            kind, size = struct.unpack_from("<2H", extra)
+            if kind == _ZIP64 and size >= 16 and len(extra) >= 4 + 16:
+                unpacked, packed = struct.unpack_from("<2Q", extra, 4)
+                return packed, unpacked
+            extra = extra[4 + size :]
+        raise damaged(self._what)
 
     def _check(self, entry: _Entry) -> None:
         # Some programs mark a folder as encrypted too, so the first file says it.
@@ -187,7 +201,7 @@ class Unzip:
         if entry.has_descriptor:
             yield from self._descriptor(entry, sum_)
         elif (sum_.crc, sum_.size) != (entry.crc, entry.size):
-            raise damaged(WHAT)
+            raise damaged(self._what)
 
     def _compressed(self, entry: _Entry, sum_: _Sum) -> Iterator[bytes]:
         source = self._source
@@ -198,12 +212,12 @@ class Unzip:
         while not stream.eof:
             left = None if entry.has_descriptor else entry.packed - (source.taken - begin)
             if left is not None and left <= 0:
-                raise damaged(WHAT)
+                raise damaged(self._what)
             yield from self._need(1)
-            yield from pump(stream, source, WHAT, left)
+            yield from pump(stream, source, self._what, left)
         sum_.packed = source.taken - begin
         if not entry.has_descriptor and sum_.packed != entry.packed:
-            raise damaged(WHAT)
+            raise damaged(self._what)
 
     def _lzma_header(self, entry: _Entry, stream: Decompressor) -> Iterator[bytes]:
         """Turn the header of 5.8.8 into that of the old .lzma format, which says the same."""
@@ -214,7 +228,7 @@ class Unzip:
         known = not entry.flags & _HAS_END_MARK and not entry.has_descriptor
         head = Source()
         head.put(properties + (struct.pack("<Q", entry.size) if known else b"\xff" * 8))
-        yield from pump(stream, head, WHAT)
+        yield from pump(stream, head, self._what)
 
     def _stored(self, entry: _Entry) -> Iterator[bytes]:
         left = entry.packed
@@ -247,7 +261,7 @@ class Unzip:
         size = self._descriptor_size(sum_)
         # zipfile writes none after a folder although it says so.
         if not size and not entry.is_folder:
-            raise damaged(WHAT)
+            raise damaged(self._what)
         self._source.skip(size)
 
     def _descriptor_size(self, sum_: _Sum) -> int:
@@ -268,7 +282,7 @@ class Unzip:
 
     def _need(self, size: int) -> Iterator[bytes]:
         if not (yield from self._source.need(size)):
-            raise cut_off(WHAT)
+            raise cut_off(self._what)
 
 
 class _Sum:
@@ -298,8 +312,8 @@ def shown(path: str) -> str:
 
 def _several(one: str, other: str) -> NotOneTable:
     return NotOneTable(
-        f"There is more than one file in this .zip: {shown(one)}, {shown(other)} and perhaps "
-        "others. Unpack it and send the table you mean. Everyone keeps what they had."
+        f"There is more than one file in this .zip: first {shown(one)}, then "
+        f"{shown(other)}. Unpack it and send the table you mean. Everyone keeps what they had."
     )
 
 
@@ -309,14 +323,3 @@ def _text(name: bytes, *, is_utf8: bool) -> str:
         return name.decode()
     except UnicodeDecodeError:
         return name.decode("utf-8" if is_utf8 else "cp437", "replace")
-
-
-def _sizes(extra: bytes) -> tuple[int, int]:
-    """Packed and unpacked size out of the 64-bit field (4.5.3; a local header has both)."""
-    while len(extra) >= 4:
-        kind, size = struct.unpack_from("<2H", extra)
-        if kind == _ZIP64 and size >= 16 and len(extra) >= 4 + 16:
-            unpacked, packed = struct.unpack_from("<2Q", extra, 4)
-            return packed, unpacked
-        extra = extra[4 + size :]
-    raise damaged(WHAT)

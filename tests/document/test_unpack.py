@@ -283,7 +283,20 @@ def test_a_damaged_zip_says_so(method: int, streamed: bool) -> None:
 
 def test_a_zip_of_several_files_names_them() -> None:
     message = complaint(zipped([("trips.csv", TABLE), ("a/README.txt", b"read")]), NotOneTable)
-    assert "trips.csv, README.txt" in message
+    assert "more than one file in this .zip: first trips.csv, then README.txt. Unpack" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.XLSX", ".xlsx"), ("a.ods", ".ods"), ("a.zip", ".zip"), ("a", ".zip")]
+)
+def test_what_is_broken_is_called_what_its_sender_calls_it(name: str, kind: str) -> None:
+    for broken, complaint in (
+        (b"PK\x03\x04 and then nothing", f"The {kind} file ends in the middle"),
+        (b"PK\x03\x04" + b"\0" * 2000, f"This {kind} file is damaged"),
+    ):
+        unpacker = Unpacker("zip", name)
+        with pytest.raises(Damaged, match=complaint):
+            [*unpacker.feed(broken), *unpacker.finish()]
 
 
 def test_a_zip_without_files_is_no_table() -> None:
