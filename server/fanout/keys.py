@@ -23,6 +23,10 @@ class Keys:
         """STREAM of the last messages."""
         return f"{self.room(room)}:chat"
 
+    def said(self, room: str) -> str:
+        """HASH of what the stream holds: `m:<id of a message>` -> revision, `bytes` of them all."""
+        return f"{self.room(room)}:said"
+
     def nodes(self, room: str) -> str:
         """HASH: `n:<node>` -> "<lease's end in ms> <viewers> <node and details as JSON>"."""
         return f"{self.room(room)}:nodes"

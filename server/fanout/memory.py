@@ -37,11 +37,12 @@ from server.fanout.backend import (
     life_of,
     numbered,
 )
+from server.fanout.kept import weight
 from server.fanout.quota import storage_full
 from server.fanout.refusals import closing, conflict, missing
 from server.fanout.replica import Replica
 
-STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks; a node's memory must end somewhere
+STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks and chats; a node's memory must end somewhere
 SWEEP_EVERY = 1.0  # seconds between two looks for what has expired
 SWEEP_ROOMS = 1_000  # rooms looked at in one sweep, so that a sweep never holds up the loop
 
@@ -70,7 +71,10 @@ class _Room:
 
 
 class MemoryStore:
-    """What all `MemoryBackend`s of one process share: the rooms and the bytes."""
+    """What all `MemoryBackend`s of one process share: the rooms and the bytes.
+
+    `stored`: those of all documents and chats.
+    """
 
     def __init__(self, storage_limit: int = STORAGE_LIMIT) -> None:
         self.storage_limit = storage_limit
@@ -84,6 +88,16 @@ class MemoryStore:
             room = self.rooms[name] = _Room()
             self.queue.append(name)
         return room
+
+    def admit(self, grown: int) -> None:
+        """So many bytes more are about to be stored. Raises `StorageFull`."""
+        if grown > 0 and self.stored + grown > self.storage_limit:
+            raise storage_full(self.storage_limit)
+
+    def forget_state(self, room: _Room) -> None:
+        """Registers, plain fields and chat."""
+        self.stored -= room.state.chat.size
+        room.state.replace(Snapshot())
 
     def forget_document(self, room: _Room, document: str) -> None:
         gone = room.documents.pop(document, None)
@@ -166,13 +180,19 @@ class MemoryBackend:
         set = msgspec.json.decode(msgspec.json.encode(set or {}))
         chat = None if chat is None else msgspec.json.decode(msgspec.json.encode(chat))
         fields = dict(fields or {})
+        said = here.state.chat.find(chat.get("id")) if chat is not None else None
         replay = here.requests.get(request) if request is not None else None
         if replay is not None and replay[2] > now:
             epoch, rev, _ = replay
             return Change(epoch, rev, set, numbered(chat, rev), fields, again=True)
+        if said is not None:
+            rev = said["rev"]
+            return Change(here.state.epoch, rev, set, numbered(chat, rev), fields, again=True)
         for name, value in (expect or {}).items():
             if here.state.fields.get(name, "") != value:
                 raise conflict()
+        if chat is not None:
+            self._store.admit(weight(chat))
         if growth is not None and growth.blocks:
             known = self._document(room, growth.document)
             if not known.blocks:
@@ -182,7 +202,7 @@ class MemoryBackend:
         if forget is not None:
             for document in forget:
                 self._store.forget_document(here, document)
-            here.state.replace(Snapshot())
+            self._store.forget_state(here)
         rev = here.state.rev + 1
         change = Change(
             epoch=here.state.epoch or secrets.token_hex(8),
@@ -191,7 +211,9 @@ class MemoryBackend:
             chat=numbered(chat, rev),
             fields=fields,
         )
+        self._store.stored -= here.state.chat.size
         here.state.apply(change)
+        self._store.stored += here.state.chat.size
         here.expires = now + self._life(room, here)
         if request is not None:
             here.requests[request] = (change.epoch, change.rev, now + REQUEST_LIFE)
@@ -318,8 +340,7 @@ class MemoryBackend:
             new[block.number] = len(block.data)
             index_end = max(index_end, (block.number + 1) * ENTRY_BYTES)
         grown += index_end - len(known.index)
-        if grown > 0 and self._store.stored + grown > self._store.storage_limit:
-            raise storage_full(self._store.storage_limit)
+        self._store.admit(grown)
         known.index.extend(bytes(index_end - len(known.index)))
         for block in blocks:
             known.blocks[block.number] = bytes(block.data)
@@ -371,7 +392,7 @@ class MemoryBackend:
                 del room.requests[request]
             self._look(name, room)
             if room.state.rev and room.expires <= now:
-                room.state.replace(Snapshot())
+                self._store.forget_state(room)
                 self._tell(room, name, room.state.snapshot())
             if room.state.rev or room.documents or room.nodes or room.followers or room.requests:
                 queue.append(name)

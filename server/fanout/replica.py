@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 
 from server.fanout.backend import JSON, Change, Snapshot
+from server.fanout.kept import Chat
 
-CHAT_KEPT = 200  # messages a room remembers; older ones are gone for good
 MARK = 8  # characters that name one change of a room
 # Changes whose marks a room remembers. Whoever has missed more cannot know whether the storage went
 # back meanwhile, so it counts as if it had.
@@ -32,7 +31,7 @@ class Replica:
         self.rev = 0
         self.registers: dict[str, JSON] = {}
         self.fields: dict[str, str] = {}
-        self.chat: deque[JSON] = deque(maxlen=CHAT_KEPT)
+        self.chat = Chat()
         self.trail = ""
         if snapshot is not None:
             self.replace(snapshot)
@@ -94,7 +93,7 @@ class Replica:
         self.rev = snapshot.rev
         self.registers = dict(snapshot.registers)
         self.fields = dict(snapshot.fields)
-        self.chat = deque(snapshot.chat, maxlen=CHAT_KEPT)
+        self.chat = Chat(snapshot.chat)
         self.trail = snapshot.trail
 
     def snapshot(self) -> Snapshot:

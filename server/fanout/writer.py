@@ -19,9 +19,9 @@ from server.fanout.backend import (
     numbered,
 )
 from server.fanout.calls import Calls
+from server.fanout.kept import CHAT_BYTES, CHAT_KEPT
 from server.fanout.keys import Keys
 from server.fanout.refusals import conflict, missing
-from server.fanout.replica import CHAT_KEPT
 from server.fanout.scripts import Script
 
 
@@ -68,6 +68,7 @@ class Writer:
             expect or {},
             request or secrets.token_hex(8),
             known,
+            said=None if chat is None else str(chat.get("id", "")),
             growth=growth if growth is not None and growth.blocks else None,
             forget=forget,
         )
@@ -98,7 +99,12 @@ class Writer:
         )
 
     async def keep(self, room: str, documents: Sequence[str]) -> None:
-        keys = [self._keys.room(room), self._keys.chat(room), *self._keys.stored(room, documents)]
+        keys = [
+            self._keys.room(room),
+            self._keys.chat(room),
+            self._keys.said(room),
+            *self._keys.stored(room, documents),
+        ]
         async with self._calls.asking("keep"):
             await self._keep.run(self._redis, keys, [self._life(room)])
 
@@ -116,11 +122,12 @@ class Writer:
         request: str,
         known: tuple[str, int, str],
         *,
+        said: str | None = None,
         only_if_went_back: bool = False,
         growth: Growth | None = None,
         forget: Sequence[str] | None = None,
     ) -> tuple[bytes, bytes, bytes]:
-        """Run append.lua: (outcome, epoch, revision)."""
+        """Run append.lua: (outcome, epoch, revision). `said`: the id of the message, if any."""
         blocks = growth.blocks if growth is not None else ()
         stored = {f"r:{name}": value for name, value in registers.items()}
         stored |= {f"f:{name}": text.encode() for name, text in fields.items()}
@@ -135,9 +142,11 @@ class Writer:
             self._life(room),
             int(REQUEST_LIFE * 1000),
             CHAT_KEPT,
+            CHAT_BYTES,
             b"{%b}" % b",".join(pieces),
             msgspec.json.encode(fields),
             message,
+            said or "",
             "went back" if only_if_went_back else "forget" if forget is not None else "",
             len(expect),
             len(present),
@@ -153,11 +162,11 @@ class Writer:
         keys = [
             self._keys.room(room),
             self._keys.chat(room),
+            self._keys.said(room),
             self._keys.request(room, request),
         ]
-        script = self._append
+        script = self._append if growth is None and said is None else self._grow
         if growth is not None:
-            script = self._grow
             keys += self._keys.stored(room, [growth.document])
         elif forget is not None:
             keys += self._keys.stored(room, forget)

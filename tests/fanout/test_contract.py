@@ -21,6 +21,7 @@ from server.fanout.backend import (
     Snapshot,
     StoredBlock,
 )
+from server.fanout.kept import CHAT_BYTES, CHAT_KEPT, weight
 from tests.fanout.nodes import LEASE, PATIENCE, Nodes, eventually
 
 
@@ -259,6 +260,59 @@ async def test_a_room_remembers_exactly_its_last_200_messages(nodes: Nodes, room
     assert [message["n"] for message in (await a.backend.snapshot(room)).chat] == expected
     await a.told.until_rev(room, 250)
     assert [message["n"] for message in a.told.state(room).chat] == expected
+
+
+async def test_of_the_longest_messages_the_oldest_go_first(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    a.backend.follow(room)
+    # What 4,000 characters can take.
+    said = [{"id": str(number), "body": "\U0001f600" * 4000} for number in range(80)]
+    fit = CHAT_BYTES // max(map(weight, said))
+    for message in said:
+        await a.backend.append(room, chat=message)
+    expected = [message["id"] for message in said[-fit:]]
+    kept = (await a.backend.snapshot(room)).chat
+    assert [message["id"] for message in kept] == expected
+    assert sum(map(weight, kept)) <= CHAT_BYTES
+    await a.told.until_rev(room, 80)
+    assert [message["id"] for message in a.told.state(room).chat] == expected
+    # Short ones have their place again, once these are gone.
+    for number in range(CHAT_KEPT):
+        await a.backend.append(room, chat={"id": f"short {number}", "body": "x"})
+    assert len((await a.backend.snapshot(room)).chat) == CHAT_KEPT
+
+
+async def test_200_messages_of_4000_letters_are_all_kept(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    for number in range(CHAT_KEPT):
+        await a.backend.append(room, chat={"id": str(number), "body": "x" * 4000})
+    assert len((await a.backend.snapshot(room)).chat) == CHAT_KEPT
+
+
+async def test_nothing_is_said_under_the_id_of_a_message_that_is_kept(
+    nodes: Nodes, room: str
+) -> None:
+    a, b = await nodes.start("a"), await nodes.start("b")
+    # Its request is another one, or was forgotten.
+    first = await a.backend.append(room, chat={"id": "m", "body": "hers"}, request="r1")
+    await a.backend.append(room, set={"page": 1})
+    again = await b.backend.append(
+        room, chat={"id": "m", "body": "his"}, request="r2", expect={"none": "such"}
+    )
+    assert (again.epoch, again.rev, again.again) == (first.epoch, first.rev, True)
+    snapshot = await b.backend.snapshot(room)
+    assert snapshot.rev == 2
+    assert [message["body"] for message in snapshot.chat] == ["hers"]
+
+
+async def test_an_id_is_known_as_long_as_its_message_and_its_room(nodes: Nodes, room: str) -> None:
+    a = await nodes.start("a")
+    for number in range(CHAT_KEPT + 1):
+        await a.backend.append(room, chat={"id": str(number), "body": "hers"})
+    assert not (await a.backend.append(room, chat={"id": "0", "body": "x"})).again
+    assert (await a.backend.append(room, chat={"id": "2", "body": "x"})).again
+    await a.backend.append(room, set={"page": 1}, forget=[])
+    assert not (await a.backend.append(room, chat={"id": "2", "body": "x"})).again
 
 
 # Following

@@ -9,6 +9,7 @@ import pytest
 
 from server.errors import StorageFull
 from server.fanout.backend import ENTRY_BYTES, Growth, StoredBlock
+from server.fanout.kept import weight
 from server.fanout.memory import MemoryBackend, MemoryStore
 from tests.fanout.nodes import Recorder, eventually
 
@@ -53,6 +54,27 @@ async def test_a_growth_over_the_limit_changes_neither_the_document_nor_the_room
     assert (await backend.snapshot("room")).rev == 0
     await backend.append("room", set={"page": 1}, growth=Growth("d", [block(0, 900)]))
     assert store.stored == 900
+
+
+async def test_what_is_said_counts_until_it_is_forgotten(
+    backend: MemoryBackend, store: MemoryStore
+) -> None:
+    await backend.put_blocks("other", "d", [block(0, 600)])
+    message = {"id": "m", "body": "x" * 300}
+    await backend.append("room", chat=message)
+    assert store.stored == 600 + weight(message)
+    with pytest.raises(StorageFull, match="1,000"):
+        await backend.append("room", chat={"id": "n", "body": "x" * 300})
+    assert [each["id"] for each in (await backend.snapshot("room")).chat] == ["m"]
+    await backend.append("room", set={"page": 1})
+    await backend.append("room", forget=[])
+    assert store.stored == 600
+    await backend.append("room", chat=message)
+
+    async def is_empty() -> bool:
+        return store.stored == 0
+
+    await eventually(is_empty)
 
 
 async def test_a_block_stored_again_counts_once(backend: MemoryBackend, store: MemoryStore) -> None:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.fanout.backend import Change, Snapshot
-from server.fanout.replica import CHAT_KEPT, TRAIL_KEPT, Replica, Verdict
+from server.fanout.kept import CHAT_KEPT
+from server.fanout.replica import TRAIL_KEPT, Replica, Verdict
 
 
 def test_the_next_change_is_applied() -> None:
