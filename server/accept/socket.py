@@ -267,7 +267,8 @@ class Session(Connection):
             case ShowVersion():
                 self._limit_rate()
                 guard = self._holder.changing(SHOWING)
-                await show_version(self._door.backend, self._viewer.room, message.version, guard)
+                backend, room = self._door.backend, self._viewer.room
+                await show_version(backend, room, message.version, guard, self._among.person)
             case Correct():
                 self._correct(message)
             case Key():

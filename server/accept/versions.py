@@ -13,7 +13,7 @@ from aiohttp import web
 from server.accept.access import NO_KEYS, Guard, keys_of
 from server.accept.bodies import json_body
 from server.accept.guard import room_of
-from server.document.messages import Document, encode
+from server.document.messages import Document, Person, encode
 from server.errors import Conflict, NoDocument
 from server.fanout import versions
 from server.fanout.backend import Backend, Snapshot
@@ -63,11 +63,18 @@ async def settled(backend: Backend, room: str) -> Snapshot:
     return snapshot
 
 
-async def show_version(backend: Backend, room: str, version: int, guard: Guard = _KEYLESS) -> int:
+async def show_version(
+    backend: Backend,
+    room: str,
+    version: int,
+    guard: Guard = _KEYLESS,
+    by: Person | None = None,
+) -> int:
     """Show this version to everyone in `room`, from its first page; the room's revision then.
 
-    Nothing changes if it is shown already. Raises `NoDocument` (it fell out, or its bytes did),
-    `UploadInProgress`, `Conflict`, `Unavailable`, and what `guard` says.
+    `by`: who does it, for the others. Nothing changes if it is shown already. Raises `NoDocument`
+    (it fell out, or its bytes did), `UploadInProgress`, `Conflict`, `Unavailable`, and what
+    `guard` says.
     """
     for look in range(LOOKS):
         if look:
@@ -78,6 +85,9 @@ async def show_version(backend: Backend, room: str, version: int, guard: Guard =
         if change is None:
             return snapshot.rev
         change["expect"] |= leave.expect
+        if by is not None:
+            turned = {"by": msgspec.to_builtins(by), "at": backend.now_ms()}
+            change["set"]["page"] |= turned
         document = msgspec.convert(change["set"]["document"], Document)
         # First, so that it cannot expire in between.
         await backend.keep(room, versions.kept_documents(change["set"]))

@@ -53,6 +53,20 @@ async def test_everyone_goes_back_to_an_earlier_table_and_forth_again(any_node: 
         assert each.registers["document"] == second
 
 
+async def test_the_others_are_told_who_went_back(node: Node) -> None:
+    await put_two(node)
+    viewer, other = await node.join(), await node.join()
+    await viewer.say("me", name="Grebe", color=4)
+    await viewer.say("version", version=1)
+    await other.settles(lambda v: v.registers["document"]["version"] == 1)
+    assert other.registers["page"]["by"]["name"] == "Grebe"
+    assert other.registers["page"].get("back") is None
+    # A program that goes forth again signs nothing.
+    await show(node, 2)
+    await other.settles(lambda v: v.registers["document"]["version"] == 2)
+    assert other.registers["page"].get("by") is None
+
+
 async def test_showing_what_is_shown_changes_nothing(node: Node) -> None:
     await put_two(node)
     viewer = await node.join()

@@ -363,7 +363,7 @@ async def test_the_chat_notes_who_uploaded_a_version(
     await put_table(node, table(50), room=room.rsplit("/", 1)[1])
     await here.page.wait_for_selector("#log .note")
     note = await here.page.inner_text("#log .note")
-    assert re.search(r"version 2 ", note, re.IGNORECASE)
+    assert re.search(r"version 2, t.tsv ", note, re.IGNORECASE)
     assert "uploaded" in note
     # With a name, if it is known.
     boot = json.loads(await here.page.text_content("#boot") or "")["state"]
@@ -374,7 +374,7 @@ async def test_the_chat_notes_who_uploaded_a_version(
         | {"rev": boot["rev"] + 1_000, "set": {"document": shown}}
     )
     await here.page.wait_for_selector("#log .note [data-person='4']:text('<i>Otter</i>')")
-    assert "uploaded version 3" in await here.page.inner_text("#log .note:last-child")
+    assert "uploaded version 3, t.tsv" in await here.page.inner_text("#log .note:last-child")
     # Only what was seen to happen is noted.
     late = await open_window(new_window, room)
     await late.page.wait_for_selector("#chat-empty:visible")

@@ -45,6 +45,8 @@ export class Chat {
   #showTimer = 0;
   /** The newest version of the table that was seen. */
   #version = 0;
+  /** The complete version that was shown last; 0: none yet. */
+  #shown = 0;
 
   /**
    * @param {Session} session
@@ -87,6 +89,8 @@ export class Chat {
     });
     document.addEventListener("visibilitychange", () => this.#look());
     this.#version = this.#newestVersion();
+    const { document: table, upload } = this.#session.registers;
+    this.#shown = (table?.complete ? table : upload?.previous)?.version ?? 0;
     this.#showMe();
     this.#written();
   }
@@ -246,14 +250,27 @@ export class Chat {
 
   /** @param {boolean} whole  after a pause: nobody saw it happen */
   #tableChanged(whole) {
-    const { document: table } = this.#session.registers;
-    if (!table?.complete || table.version <= this.#version) return;
+    const { document: table, page } = this.#session.registers;
+    if (!table?.complete) return;
+    const isNew = table.version > this.#version;
+    const isBack = !isNew && this.#shown !== 0 && table.version !== this.#shown;
     this.#version = this.#newestVersion();
+    this.#shown = table.version;
     if (whole) return;
-    const version = `version ${number(table.version)}`;
-    if (!table.by) return this.#log.note(`${version[0].toUpperCase()}${version.slice(1)} was uploaded`);
-    const name = make("bdi", { "data-person": String(table.by.color) }, table.by.name);
-    this.#log.note(name, ` uploaded ${version}`);
+    const version = `ersion ${number(table.version)}`;
+    const name = make("bdi", {}, table.name);
+    if (isNew) this.#note(table.by, [` uploaded v${version}, `, name], [`V${version} was uploaded, `, name]);
+    else if (isBack) this.#note(page?.document === table.id ? page.by : null, [` shows v${version} again, `, name], [`V${version} is shown again, `, name]);
+  }
+
+  /**
+   * @param {import("./types.js").Actor|null|undefined} by
+   * @param {(string|Node)[]} did  behind a name
+   * @param {(string|Node)[]} happened  without one
+   */
+  #note(by, did, happened) {
+    if (by) this.#log.note(make("bdi", { "data-person": String(by.color) }, by.name), ...did);
+    else this.#log.note(...happened);
   }
 
   #newestVersion() {
