@@ -318,6 +318,32 @@ async def test_a_newer_version_says_what_changed_in_size(open_room: OpenRoom) ->
     window, room = await open_room(document=document("d2", rows=2_796))
     room.change(document=document("d3", rows=4_000))
     await says(window, "#notice", "Version 3 of “trips.csv”: 1,204 rows more.")
+    # A correction that makes it untrue takes it back, and is told itself.
+    read = {"header": False}
+    room.change(document=document("d3", rows=4_001, dialect=DIALECT | read, report=REPORT | read))
+    await says(window, "#notice", "“trips.csv” is read otherwise now, for everyone.")
+
+
+async def test_how_many_pages_there_are_is_said_as_it_is(open_room: OpenRoom) -> None:
+    window, room = await open_room(document=document(rows=300, complete=False))
+    await says(window, "#caption", "Page 1 of 3,")
+    room.change(document=document(rows=8_400, complete=False))
+    await says(window, "#caption", "Page 1 of 84,")
+    assert "of 3," not in await window.page.inner_text("#announce")
+    room.change(document=document(rows=900_000))
+    await says(window, "#announce", "Page 1 of 9,000, rows 1 to 100")
+
+
+async def test_whoever_shows_an_earlier_version_is_named(open_room: OpenRoom) -> None:
+    kept = [document("d3"), document("d2", rows=12), document("d1")]
+    window, room = await open_room(versions=kept)
+    by = {"id": "w", "name": "Grebe", "color": 4}
+    turned = {"document": "d2", "offset": 0, "size": 100, "by": by, "at": 1}
+    room.change(document=kept[1], page=turned)
+    await says(window, "#notice", "Grebe shows everyone version 2 of “trips.csv” again.")
+    await says(window, "#log .note", "Grebe shows version 2 again, trips.csv")
+    room.change(document=kept[2], page=turned | {"document": "d1", "by": None})
+    await says(window, "#log .note:last-child", "Version 1 is shown again, trips.csv")
 
 
 async def test_rows_that_are_added_show_in_the_facts_and_the_pager(open_room: OpenRoom) -> None:

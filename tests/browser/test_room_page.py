@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.browser.rooms import open_window, put_table
 from tests.browser.window import Window
 from tests.nodes.harness import Node
 from tests.room_client import table
@@ -78,6 +79,18 @@ async def test_a_page_number_that_is_not_there_is_refused_and_everyone_keeps_the
     notice = await window.page.wait_for_selector("#notice:visible")
     assert "1 to 10" in await notice.inner_text()
     await window.shows(7)
+
+
+async def test_what_was_said_of_the_page_goes_with_it(
+    new_window: Callable[..., Any], node: Node
+) -> None:
+    window = await open_window(new_window, await put_table(node, table(500)))
+    await window.page.fill("#page-input", "abc")
+    await window.page.press("#page-input", "Enter")
+    await window.page.wait_for_selector("#notice:has-text('stays on page 1')")
+    await window.go_to(3)
+    await window.shows(3)
+    await window.page.wait_for_selector("#notice", state="hidden")
 
 
 async def test_cells_are_copied_as_tsv(new_window: Callable[..., Any], node: Node) -> None:

@@ -112,6 +112,10 @@ async def kept_key(window: Window) -> str | None:
     return key
 
 
+def node_url(room: Room) -> str:
+    return f"{room.node.url}/api/rooms/{room.id}"
+
+
 async def watches(window: Window) -> None:
     """Wait until it shows that only others turn pages."""
     await window.page.wait_for_selector("#presenting[data-presents=false]:not([hidden])")
@@ -255,6 +259,58 @@ async def test_a_guest_is_told_why_nothing_is_uploaded_before_a_byte_is_sent(
     await says(guest, "#notice", "“mine.tsv” was not sent")
     assert choosers == []
     assert not [frame for frame in sent if isinstance(frame, bytes) or '"upload"' in frame]
+
+
+async def test_a_guest_is_offered_nothing_that_only_presenters_do(
+    new_window: NewWindow, room: Room
+) -> None:
+    await room.ask("PUT", "/mode", mode="presenting")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.put(
+            f"{node_url(room)}/document?name=t.tsv",
+            data=table(ROWS + 1),
+            headers={"Authorization": f"Bearer {room.key}"},
+        ) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+    wire = Wire()
+    guest = await wire.open(new_window, room.url)
+    await watches(guest)
+    await guest.page.click("#facts [data-action=report]")
+    await says(guest, "#report-may", "Only presenters correct this")
+    assert await guest.page.is_disabled("#report-form [name=delimiter]")
+    assert await guest.page.is_disabled("#report-form [name=header]")
+    change = "#report-form [type=submit][aria-disabled=true][aria-describedby=report-may]"
+    await guest.page.click(change, force=True)
+    await says(guest, "#report-status", "Only presenters correct this")
+    await guest.page.click("#facts [data-action=versions]")
+    await says(guest, "#versions-may", "Only presenters show other versions")
+    show = "#versions [data-version='1'][aria-disabled=true][aria-describedby=versions-may]"
+    await guest.page.click(show, force=True)
+    await says(guest, "#versions-status", "Only presenters show other versions")
+    assert wire.sent_of("dialect") + wire.sent_of("version") == []
+    # As soon as they may, they can.
+    await room.ask("PUT", "/mode", mode="open")
+    await guest.page.wait_for_selector("#versions-may", state="hidden")
+    await guest.page.click("#versions [data-version='1']:not([aria-disabled])")
+    await guest.page.wait_for_selector("#facts [data-action=versions]:text('version 1')")
+    await guest.page.click("#facts [data-action=report]")
+    await says(guest, "#report-may", "Anyone here may correct this")
+    assert await guest.page.is_enabled("#report-form [name=delimiter]")
+
+
+async def test_why_a_guest_may_not_is_said_only_while_it_is_so(
+    new_window: NewWindow, room: Room
+) -> None:
+    await room.ask("PUT", "/mode", mode="presenting")
+    guest = await enter(new_window, room.url)
+    await watches(guest)
+    await guest.page.click("[data-action=upload]", force=True)
+    await says(guest, "#notice", "Only presenters upload")
+    await guest.page.goto(room.owners_url)
+    await presents(guest)
+    await guest.page.wait_for_selector("#notice", state="hidden")
 
 
 async def test_a_link_for_presenting_is_made_on_demand_and_a_new_one_ends_it(

@@ -100,6 +100,15 @@ export class Access {
   }
 
   /**
+   * The same of one thing that changes the table.
+   * @param {string} what  "show other versions"
+   */
+  obstacleTo(what) {
+    if (this.isDeleted) return this.obstacle;
+    return this.canTurn ? "" : `Only presenters ${what} in this room now.`;
+  }
+
+  /**
    * A key that came by a link into the open page.
    * @param {string} key
    */

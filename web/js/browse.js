@@ -108,7 +108,7 @@ export class Browse {
    */
   turn(pageNo) {
     if (!this.#browsing && this.#access.canTurn) return this.#session.turn(pageNo);
-    if (!this.#browsing) this.#notices.note("Only presenters turn pages here; you are browsing on your own.");
+    if (!this.#browsing) this.#notices.note("Only presenters turn pages here; you are browsing on your own.", "role");
     this.browse(pageNo);
     return !this.#unsent;
   }

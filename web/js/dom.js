@@ -28,6 +28,19 @@ export function make(tag, attributes = {}, ...content) {
 }
 
 /**
+ * A button that says why it does nothing has to stay within reach: it is marked, not disabled.
+ * @param {Element} button
+ * @param {string} why  empty: it works
+ * @param {string} [told]  the id of the element that tells why
+ */
+export function refuse(button, why, told) {
+  if (why) button.setAttribute("aria-disabled", "true");
+  else button.removeAttribute("aria-disabled");
+  if (why && told) button.setAttribute("aria-describedby", told);
+  else if (told) button.removeAttribute("aria-describedby");
+}
+
+/**
  * Whether keys pressed in `target` belong to it: fields keep all of theirs.
  * @param {EventTarget|null} target
  */

@@ -46,10 +46,11 @@ export class Notices {
   /**
    * Goes away by itself; never for anything that needs an answer.
    * @param {string} text
+   * @param {string} [about]
    */
-  note(text) {
+  note(text, about = "") {
     if (!this.#line.hidden && !this.#line.classList.contains("good")) return;
-    this.say(text, { tone: "good" });
+    this.say(text, { tone: "good", about });
     this.#timer = window.setTimeout(() => this.clear(), NOTE_MS);
   }
 

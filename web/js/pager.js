@@ -172,7 +172,7 @@ export class Pager {
     const pageNo = Number(typed);
     if (!/^\d+$/.test(typed) || pageNo < 1 || pageNo > this.pages) {
       const range = this.pages === 1 ? "this table has one page" : `pages go from 1 to ${number(this.pages)}`;
-      this.#notices.say(`There is no page “${this.#input.value.trim().slice(0, 40)}”: ${range}. ${this.#browse.browsing ? "You stay" : "Everyone stays"} on page ${number(this.page)}.`, { tone: "warn" });
+      this.#notices.say(`There is no page “${this.#input.value.trim().slice(0, 40)}”: ${range}. ${this.#browse.browsing ? "You stay" : "Everyone stays"} on page ${number(this.page)}.`, { tone: "warn", about: "page" });
       this.#input.select();
       return;
     }
@@ -215,7 +215,7 @@ export class Pager {
     this.#settle();
     if (wanted === null || wanted === this.page) return;
     const why = sent ? "the server did not answer in time" : "there was no connection";
-    this.#notices.say(`Page ${number(wanted)} was not opened: ${why}. Page ${number(this.page)} is still shown.`, { tone: "warn" });
+    this.#notices.say(`Page ${number(wanted)} was not opened: ${why}. Page ${number(this.page)} is still shown.`, { tone: "warn", about: "page" });
   }
 
   #settle() {

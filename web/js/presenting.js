@@ -1,4 +1,4 @@
-import { need } from "./dom.js";
+import { need, refuse } from "./dom.js";
 import { takeKeyFromAddress } from "./keys.js";
 
 /** @typedef {import("./access.js").Access} Access */
@@ -68,11 +68,17 @@ export class Presenting {
     const label = need("span", HTMLElement, this.#chip);
     if (label.textContent !== text) label.textContent = text;
     this.#chip.title = canTurn ? "Only presenters turn pages and upload here, and you are one" : obstacle;
-    for (const button of document.querySelectorAll('[data-action="upload"], [data-action="choose"]')) refuse(button, obstacle);
+    for (const button of document.querySelectorAll('[data-action="upload"], [data-action="choose"]')) {
+      refuse(button, obstacle);
+      // The bar's button has a title for each state of the table.
+      if (button instanceof HTMLElement && button.dataset.action === "choose") button.title = obstacle;
+    }
     if (obstacle === this.#told) return;
     this.#told = obstacle;
-    if (isPresenting && obstacle) this.#notices.note("Only presenters turn pages and upload in this room now.");
-    if (!obstacle) this.#notices.over("key");
+    if (isPresenting && obstacle) this.#notices.note("Only presenters turn pages and upload in this room now.", "role");
+    if (obstacle) return;
+    this.#notices.over("key");
+    this.#notices.over("role");
   }
 
   #who() {
@@ -81,17 +87,4 @@ export class Presenting {
     const more = names.length - NAMES;
     return `Presenting: ${names.slice(0, NAMES).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
   }
-}
-
-/**
- * A button that says why it does nothing has to stay within reach: it is marked, not disabled.
- * @param {Element} button
- * @param {string} why  empty: it works
- */
-function refuse(button, why) {
-  if (!(button instanceof HTMLElement)) return;
-  // The bar's button has a title for each state of the table.
-  if (button.dataset.action === "choose") button.title = why;
-  if (why) button.setAttribute("aria-disabled", "true");
-  else button.removeAttribute("aria-disabled");
 }

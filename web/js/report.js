@@ -1,5 +1,5 @@
 import { DELIMITERS, delimiterName, encodingName, findings, whyEncoding } from "./dialects.js";
-import { make, need } from "./dom.js";
+import { make, need, refuse } from "./dom.js";
 import { counted, number } from "./format.js";
 import { Panel } from "./panel.js";
 import { SheetChoice } from "./sheets.js";
@@ -19,6 +19,8 @@ const PATIENCE_MS = 15_000;
 export class Report {
   /** @type {Session} */
   #session;
+  /** @type {import("./access.js").Access} */
+  #access;
   /** @type {Panel} */
   #panel;
   /** @type {SheetChoice} */
@@ -29,6 +31,8 @@ export class Report {
   #found = need("#report-found", HTMLElement);
   #form = need("#report-form", HTMLFormElement);
   #other = need("#report-other", HTMLInputElement);
+  #may = need("#report-may", HTMLElement);
+  #mayAll = this.#may.textContent ?? "";
   #why = need("#report-why", HTMLElement);
   #submit = need("#report-form [type=submit]", HTMLButtonElement);
   #status = need("#report-status", HTMLElement);
@@ -40,16 +44,18 @@ export class Report {
 
   /**
    * @param {Session} session
+   * @param {import("./access.js").Access} access
    * @param {object} options
    * @param {HTMLButtonElement} options.fact
    * @param {(pageNo: number) => void} options.turn  turn the page for everyone
    * @param {(file: File, sheet: string) => void} options.send  send a workbook again
    */
-  constructor(session, { fact, turn, send }) {
+  constructor(session, access, { fact, turn, send }) {
     this.#session = session;
+    this.#access = access;
     this.#turn = turn;
     this.#panel = new Panel("report", fact, () => this.#open());
-    this.#sheets = new SheetChoice(session, (file, sheet) => {
+    this.#sheets = new SheetChoice(session, access, (file, sheet) => {
       this.#panel.close();
       send(file, sheet);
     });
@@ -79,7 +85,12 @@ export class Report {
       if (this.#waiting && phase !== "live") this.#settle("The connection was lost before the answer came.", "bad");
       this.#show();
     });
+    this.#access.on("change", () => this.#show());
     this.#show();
+  }
+
+  get isOpen() {
+    return this.#panel.isOpen;
   }
 
   /**
@@ -125,7 +136,7 @@ export class Report {
    * @param {boolean} isSheet
    */
   #tell(report, rows, isSheet) {
-    const key = JSON.stringify([report, rows]);
+    const key = JSON.stringify([report, rows, this.#access.canTurn]);
     if (key === this.#told) return;
     this.#told = key;
     const odd = findings(report);
@@ -143,8 +154,9 @@ export class Report {
   /** @param {ReportValue} report */
   #ragged(report) {
     const rows = report.ragged_records.map((record) => (report.header ? record : record + 1));
+    const forAll = this.#access.canTurn ? ", for everyone" : " on your own";
     const links = rows.map((row) => {
-      const link = make("button", { type: "button", class: "link", "data-row": String(row), title: `Turn to row ${number(row)}, for everyone` }, number(row));
+      const link = make("button", { type: "button", class: "link", "data-row": String(row), title: `Turn to row ${number(row)}${forAll}` }, number(row));
       link.addEventListener("click", () => this.#goTo(row));
       return link;
     });
@@ -152,7 +164,7 @@ export class Report {
     return [
       `${counted(report.ragged, "row has", "rows have")} more or fewer cells than the first: row${report.ragged === 1 ? "" : "s"} `,
       ...links.flatMap((link, index) => (index ? [", ", link] : [link])),
-      `${more}. A press turns there, for everyone.`,
+      `${more}. A press turns there${forAll}.`,
     ];
   }
 
@@ -235,15 +247,24 @@ export class Report {
 
   /** Whether there is something to send, and a way. */
   #judge() {
+    const obstacle = this.#access.obstacleTo("correct this");
+    this.#may.textContent = obstacle || this.#mayAll;
+    for (const field of this.#form.querySelectorAll("select, input")) {
+      if (field instanceof HTMLSelectElement || field instanceof HTMLInputElement) field.disabled = obstacle !== "";
+    }
+    refuse(this.#submit, obstacle, "report-may");
     const changed = Object.keys(this.#changes()).length > 0;
     const incomplete = this.#select("delimiter").value === OTHER && [...this.#other.value].length !== 1;
     const live = this.#session.phase === "live";
-    this.#submit.disabled = !changed || incomplete || !live || this.#waiting;
+    // While it says why it does nothing it stays within reach.
+    this.#submit.disabled = !obstacle && (!changed || incomplete || !live || this.#waiting);
     need("[type=reset]", HTMLButtonElement, this.#form).hidden = !changed || this.#waiting;
     if (changed && !live) this.#say("There is no connection now, so nothing can be changed.", "bad");
   }
 
   #send() {
+    const obstacle = this.#access.obstacleTo("correct this");
+    if (obstacle) return this.#say(obstacle, "bad");
     const changes = this.#changes();
     if (!Object.keys(changes).length || !this.#session.read(changes)) return;
     this.#waiting = true;

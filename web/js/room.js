@@ -70,6 +70,8 @@ export class RoomPage {
   #uploads;
   /** The page that a screen reader was told of last. */
   #told = "";
+  /** Where it is, as it was said last. */
+  #saidWhere = "";
   #announceTimer = 0;
 
   /**
@@ -96,8 +98,8 @@ export class RoomPage {
     this.#pager = new Pager(session, this.#browse, { notices: this.#notices, cellActive: () => this.#picker.active !== null });
     this.#uploads = new Uploads(session, access, this.#notices);
     this.#facts = new Facts(session);
-    this.#versions = new Versions(session, this.#facts.buttons.versions);
-    this.#report = new Report(session, {
+    this.#versions = new Versions(session, access, this.#facts.buttons.versions);
+    this.#report = new Report(session, access, {
       fact: this.#facts.buttons.report,
       turn: (pageNo) => this.#pager.turn(pageNo),
       send: (file, sheet) => this.#uploads.take(file, { sheet }),
@@ -126,7 +128,6 @@ export class RoomPage {
     this.#reader.start();
     this.#browse.start();
     this.#browse.on("page", ({ kept }) => {
-      if (!kept) this.#notices.over("page");
       this.#showPage(!kept, kept);
     });
     this.#pager.start();
@@ -176,14 +177,15 @@ export class RoomPage {
     this.#view.show(known, still);
     this.#picker.pageShown();
     this.#reader.pageShown();
-    const rows = known.data.length ? `, rows ${number(known.first_row)} to ${number(known.first_row + known.data.length - 1)}` : "";
-    const where = `Page ${number(known.page_no)} of ${number(this.#browse.pages)}${rows}`;
+    const where = this.#where(known);
     this.#caption.textContent = `${registers.document?.name ?? ""}, ${where}`;
     // Rows that are added to a page are not told again and again.
     const told = `${known.document} ${known.page_no}`;
     const who = this.#browse.browsing ? "" : this.#turned.other;
+    if (told !== this.#told) this.#notices.over("page");
     if (aloud && told !== this.#told) this.#announce(who ? `${who} turned to ${where}` : where);
     this.#told = told;
+    this.#saidWhere = where;
   }
 
   /**
@@ -195,7 +197,43 @@ export class RoomPage {
     // there is no document any more.
     if (!now.document && this.#view.page) this.#showPage(false);
     // A cell that is read differently now is not shown on.
-    if (JSON.stringify(before.document?.dialect) !== JSON.stringify(now.document?.dialect)) this.#reader.close();
+    if (JSON.stringify(before.document?.dialect) !== JSON.stringify(now.document?.dialect)) this.#readOtherwise(before, now);
+    this.#grown(before, now);
+  }
+
+  /**
+   * @param {RegisterValues} before
+   * @param {RegisterValues} now
+   */
+  #readOtherwise(before, now) {
+    this.#reader.close();
+    // Whoever corrects it sees it where they did.
+    if (!before.document?.complete || before.document.id !== now.document?.id || this.#report.isOpen) return;
+    this.#notices.note(`“${now.document.name}” is read otherwise now, for everyone.`);
+  }
+
+  /**
+   * How many pages there are is said with each page, and said again once all of them are here.
+   * @param {RegisterValues} before
+   * @param {RegisterValues} now
+   */
+  #grown(before, now) {
+    const { page } = this.#view;
+    if (!page || page.document !== now.document?.id) return;
+    const where = this.#where(page);
+    if (where === this.#saidWhere) return;
+    this.#caption.textContent = `${now.document.name}, ${where}`;
+    const whole = now.document.complete && before.document?.complete === false;
+    if (whole) this.#announce(where);
+    // Taken away, it is not read out.
+    else if (this.#announcer.textContent?.endsWith(this.#saidWhere)) this.#announcer.textContent = "";
+    this.#saidWhere = where;
+  }
+
+  /** @param {import("./types.js").PageMessage} page */
+  #where(page) {
+    const rows = page.data.length ? `, rows ${number(page.first_row)} to ${number(page.first_row + page.data.length - 1)}` : "";
+    return `Page ${number(page.page_no)} of ${number(this.#browse.pages)}${rows}`;
   }
 
   /** @param {import("./types.js").ErrorMessage} error */
@@ -203,7 +241,7 @@ export class RoomPage {
     if (this.#report.refused(error) || this.#versions.refused(error)) return;
     // Said where it was asked for, if at all.
     if (ELSEWHERE.has(error.about ?? "")) return;
-    this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad", about: error.about ?? "" });
+    this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad", about: error.code === "presenters_only" ? "role" : (error.about ?? "") });
   }
 
   #closeMenu() {

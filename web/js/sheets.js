@@ -8,6 +8,8 @@ import { counted } from "./format.js";
 export class SheetChoice {
   /** @type {Session} */
   #session;
+  /** @type {import("./access.js").Access} */
+  #access;
   /** @type {(file: File, sheet: string) => void} */
   #send;
   #part = need("#sheets", HTMLFormElement);
@@ -19,10 +21,12 @@ export class SheetChoice {
 
   /**
    * @param {Session} session
+   * @param {import("./access.js").Access} access
    * @param {(file: File, sheet: string) => void} send  send the workbook again, for this sheet
    */
-  constructor(session, send) {
+  constructor(session, access, send) {
     this.#session = session;
+    this.#access = access;
     this.#send = send;
   }
 
@@ -36,6 +40,7 @@ export class SheetChoice {
     });
     this.#select.addEventListener("change", () => this.#judge());
     for (const event of /** @type {const} */ (["registers", "uploaded", "phase"])) this.#session.on(event, () => this.#show());
+    this.#access.on("change", () => this.#show());
     this.#show();
   }
 
@@ -46,7 +51,8 @@ export class SheetChoice {
     this.#part.hidden = !table?.sheet || isParquet(table);
     if (!table?.sheet) return;
     const sheets = table.sheets ?? [table.sheet];
-    const { source } = this.#session;
+    // Who may not send it anew has no choice either.
+    const source = this.#access.canUpload ? this.#session.source : null;
     const key = JSON.stringify([table.id, sheets, table.sheet, source !== null]);
     if (key !== this.#shown) {
       this.#shown = key;

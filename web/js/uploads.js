@@ -44,7 +44,7 @@ export class Uploads {
     const session = this.#session;
     new DropZone({
       taken: (file) => this.take(file),
-      problem: (text) => this.#notices.say(text, { tone: "warn" }),
+      problem: (text) => this.#notices.say(text, { tone: "warn", about: this.#access.obstacle ? "role" : "" }),
       over: (over) => this.#promise(over),
       obstacle: () => this.#access.obstacle,
     }).start();
@@ -69,7 +69,7 @@ export class Uploads {
     if (objected) return this.#notices.say(objected, { tone: "warn" });
     const obstacle = this.#obstacle();
     const action = { label: "Try again", run: () => this.take(file, manner) };
-    if (this.#access.obstacle) return this.#notices.say(`${obstacle} “${file.name}” was not sent.`, { tone: "warn" });
+    if (this.#access.obstacle) return this.#notices.say(`${obstacle} “${file.name}” was not sent.`, { tone: "warn", about: "role" });
     if (obstacle) return this.#notices.say(obstacle, { tone: "warn", action });
     this.#notices.clear();
     this.#own = "";
@@ -117,6 +117,8 @@ export class Uploads {
   #changed(before, now) {
     const another = now.upload ?? now.document;
     if (another && another.id !== this.#failed) this.#notices.over("upload");
+    // What was said of a table's size is not true of another one, nor of another reading.
+    if (sizeOf(before.document) !== sizeOf(now.document)) this.#notices.over("table");
     if (before.upload && before.upload.id !== now.upload?.id) {
       this.#withdrawOffer();
       if (before.upload.id !== this.#own && now.document?.id !== before.upload.id) this.#tellFailed(before.upload, now.document);
@@ -134,10 +136,17 @@ export class Uploads {
    * @param {DocumentValue} table
    */
   #tellArrived(before, table) {
-    const version = number(table.version);
     if (before.upload?.id === table.id && before.upload.kind === "recut") this.#notices.note(`“${table.name}” was read again, for everyone.`);
-    else if (before.versions?.some(({ id }) => id === table.id)) this.#notices.note(`Everyone sees version ${version} of “${table.name}” again.`);
-    else this.#notices.note(whatIsNew(this.#complete, table));
+    else if (before.versions?.some(({ id }) => id === table.id)) this.#tellBack(table);
+    else this.#notices.note(whatIsNew(this.#complete, table), "table");
+  }
+
+  /** @param {DocumentValue} table  one of the versions, shown in place of a newer or older one */
+  #tellBack(table) {
+    const version = `version ${number(table.version)} of “${table.name}”`;
+    const { viewer, registers } = this.#session;
+    const by = registers.page?.document === table.id ? registers.page.by : null;
+    this.#notices.note(by && by.id !== viewer ? `${by.name} shows everyone ${version} again.` : `Everyone sees ${version} again.`, "table");
   }
 
   /**
@@ -169,8 +178,10 @@ export class Uploads {
     if (outcome.code === "upload_in_progress" && !uploader.replaces) return this.#offer(uploader);
     const action = outcome.retry || outcome.code === "upload_replaced" ? { label: "Send it again", run: () => this.take(file, { sheet: uploader.sheet }) } : undefined;
     if (outcome.code === "upload_replaced") {
-      const by = this.#session.registers.upload?.name;
-      this.#notices.say(`Somebody here replaced your “${file.name}”${by ? ` with “${by}”` : ""} before it was complete.`, { tone: "warn", action });
+      const { upload, document: table } = this.#session.registers;
+      // A small file that took its place may be complete by now.
+      const { name, by } = upload ?? (table?.id === previous?.id ? null : table) ?? {};
+      this.#notices.say(`${by?.name ?? "Somebody here"} replaced your “${file.name}”${name ? ` with “${name}”` : ""} before it was complete.`, { tone: "warn", action });
       return;
     }
     const said = outcome.complete ? outcome.message : `${outcome.message} ${this.#session.phase === "live" ? keeps : goesBack(previous)}`;
@@ -206,6 +217,11 @@ export class Uploads {
 /** @param {RegisterValues} registers */
 function completeOf({ document: table, upload }) {
   return (table?.complete ? table : upload?.previous) ?? null;
+}
+
+/** @param {DocumentValue|null|undefined} table */
+function sizeOf(table) {
+  return table ? `${table.id} ${table.rows} ${table.columns}` : "";
 }
 
 /** @param {DocumentValue|null|undefined} table */

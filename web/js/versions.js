@@ -1,4 +1,4 @@
-import { make, need } from "./dom.js";
+import { make, need, refuse } from "./dom.js";
 import { counted, fileSize, number } from "./format.js";
 import { Panel } from "./panel.js";
 
@@ -12,8 +12,11 @@ const PATIENCE_MS = 10_000;
 export class Versions {
   /** @type {Session} */
   #session;
+  /** @type {import("./access.js").Access} */
+  #access;
   /** @type {Panel} */
   #panel;
+  #may = need("#versions-may", HTMLElement);
   #list = need("#versions-list", HTMLElement);
   #status = need("#versions-status", HTMLElement);
   #shown = "";
@@ -22,10 +25,12 @@ export class Versions {
 
   /**
    * @param {Session} session
+   * @param {import("./access.js").Access} access
    * @param {HTMLButtonElement} fact
    */
-  constructor(session, fact) {
+  constructor(session, access, fact) {
     this.#session = session;
+    this.#access = access;
     this.#panel = new Panel("versions", fact, () => this.#say(""));
   }
 
@@ -35,6 +40,7 @@ export class Versions {
     this.#panel.start();
     this.#session.on("registers", () => this.#show());
     this.#session.on("phase", () => this.#show());
+    this.#access.on("change", () => this.#show());
     this.#show();
   }
 
@@ -54,7 +60,10 @@ export class Versions {
     const { document: table, versions } = this.#session.registers;
     this.#panel.offer(Boolean(table && versions && versions.length > 1));
     const live = this.#session.phase === "live";
-    const key = JSON.stringify([versions, table?.id, live]);
+    const obstacle = this.#access.obstacleTo("show other versions");
+    this.#may.textContent = obstacle;
+    this.#may.hidden = obstacle === "";
+    const key = JSON.stringify([versions, table?.id, live, obstacle]);
     if (key === this.#shown) return;
     this.#shown = key;
     const inside = this.#list.contains(document.activeElement);
@@ -84,7 +93,9 @@ export class Versions {
     }
     const button = make("button", { type: "button", "data-version": String(version.version), "aria-label": `Show this one to everyone: version ${number(version.version)}` }, "Show this one to everyone");
     button.disabled = !live;
-    button.addEventListener("click", () => this.#choose(version.version));
+    const obstacle = this.#access.obstacleTo("show other versions");
+    refuse(button, obstacle, "versions-may");
+    button.addEventListener("click", () => (obstacle ? this.#say(obstacle) : this.#choose(version.version)));
     item.append(button);
     return item;
   }
