@@ -4,6 +4,10 @@ Encoding, delimiter and header are applied when a page is read, so correcting th
 the register; what the report counts by them is counted again in the background (recount.py). What
 decides where records end (quotes and escapes, or a delimiter where there are quotes) means that the
 stored bytes are cut anew, as an upload that nobody sends.
+
+No correction loses a byte. Where one turns the bytes into UTF-8 (the chosen encoding cannot be cut
+as it is), those that came stay beside the new document as its `source`, and the next correction of
+the encoding is made of them.
 """
 
 from __future__ import annotations
@@ -21,8 +25,8 @@ from server.accept.upload import Recut
 from server.accept.uploads import Uploads
 from server.accept.versions import settled
 from server.document.dialect import Dialect, check_dialect, needs_cut
-from server.document.encodings import Encoding
-from server.document.messages import Correct, Document, Page
+from server.document.encodings import Encoding, byte_safe, canonical
+from server.document.messages import Correct, Document, Page, Source
 from server.document.recount import not_counted
 from server.errors import BadMessage, Conflict, NoDocument
 from server.fanout import changes
@@ -32,6 +36,8 @@ from server.live.reader import Reader
 # What presenters do, and whoever brings no key while the room is open.
 CORRECTING = "change how the table is read"
 _KEYLESS = NO_KEYS.changing(CORRECTING)
+# How an encoding was found that leaves no doubt.
+CERTAIN = ("mark", "valid")
 # Looks at a room that someone else changes at the same time.
 LOOKS = 5
 
@@ -61,17 +67,21 @@ class Corrector:
                 raise NoDocument("This room has no table yet. Upload one first.")
             document = convert(shown, Document)
             given = {name: value for name, value in asdict(wanted).items() if value is not None}
-            _check_encoding(document, given)
-            dialect = check_dialect(replace(document.dialect, **given))
-            if dialect == document.dialect:
-                return
             report = document.report
+            if wanted.encoding is not None and _came_as(document) == canonical(wanted.encoding):
+                del given["encoding"]
+            cut_from = _cut_from(document) if "encoding" in given else document
+            dialect = check_dialect(replace(cut_from.dialect, **given))
+            if cut_from is document and dialect == document.dialect:
+                return
             marks = report is None or "marks" in report.notes
             chosen = (*(report.chosen if report else ()), *given)
             chosen = tuple(dict.fromkeys(chosen))
-            if needs_cut(document.dialect, dialect, marks=marks):
-                recut = Recut(document, dialect, _encoding(document, dialect), chosen)
-                if await self._cut_again(room, shown, recut, guard):
+            if cut_from is not document or needs_cut(document.dialect, dialect, marks=marks):
+                source = _source(cut_from, dialect) or cut_from.source
+                encoding = _encoding(document, dialect, given)
+                recut = Recut(document, dialect, encoding, chosen, source)
+                if await self._cut_again(room, shown, cut_from, recut, guard):
                     return
                 continue
             revised = await self._read_so(room, document, dialect, chosen)
@@ -119,7 +129,12 @@ class Corrector:
         )
 
     async def _cut_again(
-        self, room: str, shown: Mapping[str, Any], recut: Recut, guard: Guard
+        self,
+        room: str,
+        shown: Mapping[str, Any],
+        cut_from: Document,
+        recut: Recut,
+        guard: Guard,
     ) -> bool:
         """False if it did not begin, because something else than `shown` is there by now.
 
@@ -134,17 +149,15 @@ class Corrector:
                 raise Conflict("The table has changed in between; nothing was corrected.")
             return guard(snapshot)
 
-        document = recut.document
-        ingest = self._uploads.open(
-            room, name=document.name, size=document.stored, recut=recut, guard=leave
-        )
+        name, size = cut_from.name, cut_from.stored
+        ingest = self._uploads.open(room, name=name, size=size, recut=recut, guard=leave)
         try:
             try:
                 await ingest.begin()
             except Conflict:
                 return False
             begun = True
-            async for data in self._reader.source(room, document):
+            async for data in self._reader.source(room, cut_from):
                 await ingest.feed(data)
             await ingest.finish()
             return True
@@ -152,17 +165,59 @@ class Corrector:
             await asyncio.shield(ingest.abort())
 
 
-def _check_encoding(document: Document, given: dict[str, object]) -> None:
-    report = document.report
-    if "encoding" in given and report and report.encoding != document.dialect.encoding:
+def _came_as(document: Document) -> str:
+    """The encoding that the document is read in, of its bytes as they came."""
+    return document.dialect.encoding if document.report is None else document.report.encoding
+
+
+def _cut_from(document: Document) -> Document:
+    """What is read in another encoding: the document, or that of which it was made.
+
+    Raises `BadMessage` where the bytes as they came are there no more, or not all of them.
+    """
+    report, source = document.report, document.source
+    if report is None or report.encoding == document.dialect.encoding:
+        return document
+    if source is None:
+        why = ""
+        if report.encoding_why in CERTAIN:
+            why = ", which is certain"
         raise BadMessage(
-            f"This file came as {report.encoding} and was turned into UTF-8, which is certain. "
+            f"This file came as {report.encoding} and was turned into UTF-8{why}. "
             "If it is shown wrongly all the same, save it as UTF-8 and upload it again."
         )
+    if document.stored != source.became:
+        raise BadMessage(
+            f"Rows were added since this table is read as {report.encoding}, and they would be "
+            "lost. Upload the file again."
+        )
+    # What a person chose since is meant for whatever it is read as.
+    chosen = {name: getattr(document.dialect, name) for name in report.chosen if name != "encoding"}
+    return replace(
+        document,
+        id=source.id,
+        stored=source.stored,
+        blocks=source.blocks,
+        dialect=replace(source.dialect, **chosen),
+        source=None,
+    )
 
 
-def _encoding(document: Document, dialect: Dialect) -> Encoding:
+def _source(cut_from: Document, dialect: Dialect) -> Source | None:
+    """What has to be kept where the bytes of `cut_from` become UTF-8."""
+    if byte_safe(dialect.encoding, dialect.delimiter, dialect.quote, dialect.escape):
+        return None
+    return Source(
+        id=cut_from.id,
+        stored=cut_from.stored,
+        blocks=cut_from.blocks,
+        dialect=cut_from.dialect,
+        became=0,
+    )
+
+
+def _encoding(document: Document, dialect: Dialect, given: Mapping[str, object]) -> Encoding:
     report = document.report
-    if report is None or dialect.encoding != document.dialect.encoding:
+    if report is None or "encoding" in given:
         return Encoding(name=dialect.encoding, why="chosen")
     return Encoding(name=report.encoding, why=report.encoding_why)

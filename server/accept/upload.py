@@ -28,11 +28,12 @@ from server.accept.access import NO_KEYS, Guard
 from server.accept.cutting import Cutting, UploadLimits
 from server.accept.filename import clean_filename
 from server.accept.place import Place, Times, Wanted, persistently
+from server.accept.spool import notes_of_file
 from server.accept.store import Batch, Store
 from server.document.cutter import CutSoFar
 from server.document.dialect import Dialect
 from server.document.encodings import Encoding
-from server.document.messages import Document, Person
+from server.document.messages import Document, Person, Source
 from server.errors import (
     Draining,
     EmptyDocument,
@@ -56,12 +57,13 @@ SENDING: Final = NO_KEYS.changing("send files")
 @dataclass(frozen=True, slots=True)
 class Recut:
     """The stored bytes of `document` are cut anew, by a dialect of which a person chose the fields
-    `chosen`. What comes of it is the same version of the same file."""
+    `chosen`. What comes of it is the same version of the same file, and has this `source`."""
 
     document: Document
     dialect: Dialect
     encoding: Encoding
     chosen: tuple[str, ...]
+    source: Source | None = None
 
 
 class Ingest:
@@ -125,10 +127,12 @@ class Ingest:
             sheet=sheet,
             dialect=recut.dialect if recut is not None else None,
             encoding=recut.encoding if recut is not None else None,
+            notes=notes_of_file(recut.document.report) if recut is not None else (),
         )
         self._received = 0
         self._chosen = recut.chosen if recut is not None else ()
         self._of = recut.document if recut is not None else None
+        self._source = recut.source if recut is not None else None
         self._store = Store(
             backend,
             room,
@@ -296,9 +300,15 @@ class Ingest:
             sheet=of.sheet if of else cutting.sheet,
             report=msgspec.structs.replace(so_far.report, chosen=self._chosen),
             by=of.by if of else self._place.upload.by,
+            source=self._source_of(so_far),
         )
 
     # Internal
+
+    def _source_of(self, so_far: CutSoFar) -> Source | None:
+        if self._source is None or self._source.became:
+            return self._source
+        return msgspec.structs.replace(self._source, became=so_far.stored)
 
     def _go_on(self, shown: Document) -> None:
         """Take what follows as the rest of the file."""

@@ -31,6 +31,18 @@ class Person(Struct, frozen=True, kw_only=True):
 # Register values
 
 
+class Source(Struct, frozen=True, kw_only=True):
+    """The bytes as they came of a document that was turned into UTF-8 by a correction, so that the
+    next one can read them otherwise: the blocks of an earlier document, kept as long as this one.
+    """
+
+    id: str
+    stored: int  # bytes
+    blocks: int
+    dialect: Dialect  # that they were cut by
+    became: int  # bytes of UTF-8; where the document has more, rows were added to it since
+
+
 class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Register `document`: the table everyone sees. Counts grow while `complete` is false."""
 
@@ -50,6 +62,7 @@ class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):
     sheet: str | None = None  # the one that is shown
     report: ParseReport | None = None  # what was understood of the file
     by: Person | None = None  # who sent it
+    source: Source | None = None  # where a correction turned its bytes into UTF-8
 
 
 class Place(Struct, frozen=True, kw_only=True):

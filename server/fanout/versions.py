@@ -7,7 +7,7 @@ first. Pure functions of a room's state, as in `changes.py`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from server.errors import NoDocument
 from server.fanout.arguments import (
@@ -39,17 +39,18 @@ def next_version(snapshot: Snapshot) -> int:
 
 
 def fallen(before: Sequence[Register], change: Arguments) -> list[str]:
-    """The ids of those versions that the room keeps no longer after `change`."""
-    kept = {document["id"] for document in change["set"].get("versions", before)}
-    return [document["id"] for document in before if document["id"] not in kept]
+    """The ids under which bytes are stored that the room keeps no longer after `change`."""
+    kept = _ids_of(change["set"].get("versions", before))
+    return [id for id in _ids_of(before) if id not in kept]
 
 
 def kept_documents(registers: Mapping[str, JSON]) -> list[str]:
-    """The ids of all complete documents that a room can come to show, whatever happens next."""
+    """The ids under which the bytes are stored that a room can come to show, whatever happens next:
+    of all complete documents, and of those as they came."""
     upload = registers.get("upload") or {}
     shown = (registers.get("document"), upload.get("previous"))
     documents = [*filter(None, shown), *(registers.get("versions") or [])]
-    return list({document["id"]: None for document in documents if document["complete"]})
+    return _ids_of(document for document in documents if document["complete"])
 
 
 def show_version(snapshot: Snapshot, version: int) -> Arguments | None:
@@ -85,6 +86,16 @@ def newest(documents: Sequence[Register]) -> list[Register]:
 
 
 # Internal
+
+
+def _ids_of(documents: Iterable[Mapping[str, JSON]]) -> list[str]:
+    """Under which their bytes are stored, and those as they came where these are others."""
+    ids: dict[str, None] = {}
+    for document in documents:
+        ids[document["id"]] = None
+        if source := document.get("source"):
+            ids[source["id"]] = None
+    return list(ids)
 
 
 def _no_such_version(version: int, known: list[int]) -> str:

@@ -156,3 +156,68 @@ async def test_rows_that_come_just_before_a_new_cut_are_cut_too(start_node: Star
     await node.put(QUOTED.encode())
     told = await correct(node, quote="")
     assert told["rows"] == 4001
+
+
+GOOD = ("name;größe\n" + "Jürgen;1\nMüller;2\n" * 30).encode("cp1252")
+
+
+async def stored(node: Node) -> bytes:
+    async with node.http.get(f"/api/rooms/{ROOM}/document") as answer:
+        assert answer.status == 200
+        return await answer.read()
+
+
+@pytest.mark.parametrize("wrong", ["utf-16-le", "utf-32-be"])
+async def test_a_wrong_encoding_loses_no_byte(any_node: Node, wrong: str) -> None:
+    document = await any_node.put(GOOD + b"odd", name="t.csv")
+    for encoding in (wrong, "utf-16-be"):
+        read = await correct(any_node, encoding=encoding)
+        assert (read["report"]["encoding"], read["version"]) == (encoding, 1)
+        assert read["source"]["id"] == document["id"]
+    assert "\ufffd".encode() in await stored(any_node)
+    back = await correct(any_node, encoding="cp1252")
+    assert await stored(any_node) == GOOD + b"odd"
+    assert (back["dialect"], back["rows"], back["source"]) == (
+        document["dialect"],
+        document["rows"],
+        None,
+    )
+    assert back["report"]["encoding_why"] == "chosen"
+
+
+async def test_other_corrections_between_two_of_the_encoding_are_kept(node: Node) -> None:
+    document = await node.put(GOOD, name="t.csv")
+    await correct(node, encoding="utf-16-le")
+    for wanted in ({"quote": "'"}, {"header": False}, {"delimiter": ","}):
+        assert (await correct(node, **wanted))["source"]["id"] == document["id"]
+    back = await correct(node, encoding="windows-1252")
+    assert await stored(node) == GOOD
+    dialect = back["dialect"]
+    assert (dialect["quote"], dialect["header"], dialect["delimiter"]) == ("'", False, ",")
+
+
+async def test_a_wrong_encoding_is_corrected_in_an_earlier_version_too(any_node: Node) -> None:
+    await any_node.put(GOOD, name="t.csv")
+    await correct(any_node, encoding="utf-16-le")
+    await any_node.put(b"a\tb\n1\t2\n")
+    async with any_node.http.put(f"/api/rooms/{ROOM}/version", json={"version": 1}) as answer:
+        assert answer.status == 200
+    await correct(any_node, encoding="cp1252")
+    assert await stored(any_node) == GOOD
+
+
+async def test_the_same_encoding_once_more_changes_nothing(node: Node) -> None:
+    await node.put(GOOD, name="t.csv")
+    read = await correct(node, encoding="utf-16-le")
+    assert await correct(node, encoding="UTF-16LE") == read
+
+
+async def test_rows_that_were_added_since_are_not_lost_by_a_correction(node: Node) -> None:
+    await node.put(GOOD, name="t.csv")
+    await correct(node, encoding="utf-16-le")
+    async with node.http.post(f"/api/rooms/{ROOM}/document/rows", data=b"x\n") as answer:
+        assert answer.status == 200
+    before = await stored(node)
+    problem = await node.refusal("PUT", DIALECT, 400, "bad_message", json={"encoding": "cp1252"})
+    assert "Rows were added" in problem["detail"]
+    assert await stored(node) == before

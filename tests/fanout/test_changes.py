@@ -515,6 +515,19 @@ async def test_versions_are_found_where_an_older_release_kept_no_list(room: Room
     assert ids(await room.do(begin(state, "b"))) == ["a"]
 
 
+async def test_the_bytes_as_they_came_are_kept_as_long_as_what_was_made_of_them() -> None:
+    came, others = document("came"), [document("b", version=2), document("c", version=3)]
+    made = {**document("made"), "source": {"id": "came"}}
+    corrected = changes.Arguments(set={"versions": [made]}, fields={}, expect={})
+    assert versions.fallen([came], corrected) == []
+    assert versions.kept_documents({"document": made}) == ["made", "came"]
+    assert versions.kept_documents({"versions": [made, *others]}) == ["made", "came", "b", "c"]
+    newer = changes.Arguments(set={"versions": others}, fields={}, expect={})
+    assert versions.fallen([*others, made], newer) == ["made", "came"]
+    back = changes.Arguments(set={"versions": [document("again")]}, fields={}, expect={})
+    assert versions.fallen([made], back) == ["made", "came"]
+
+
 # Uploads that wait for their sender
 
 PAUSE = 4 * LEASE
