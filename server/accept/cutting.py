@@ -41,7 +41,8 @@ class Cutting:
     """Give it the file by `feed` and `finish`, which raise what is wrong with it; then `close`.
 
     `put` gets each batch before the next is cut, also one without blocks: there was work.
-    `converts` is called when a spreadsheet is being read, which takes its time.
+    `converts` is called when a spreadsheet is being read, which takes its time. `notes`: codes that
+    the report has from the beginning.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Cutting:
         sheet: str | None,
         dialect: Dialect | None,
         encoding: Encoding | None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.sheets: list[str] | None = None
+        self._notes = notes
         self._name = name
         self._limits = limits
         self._put = put
@@ -131,6 +134,7 @@ class Cutting:
             name=self._name,
             dialect=dialect,
             encoding=encoding,
+            notes=self._notes,
             block_size=min(BLOCK_SIZE, limits.record),
             record_limit=limits.record,
             document_limit=limits.document,
@@ -153,8 +157,8 @@ class Cutting:
         """Turn the spooled file into a table, as if that had been sent."""
         async with self._limits.conversions:
             self._converts()
-            opened = await asyncio.to_thread(spool.tables, self._sheet)
-            pieces, self._sheet, self.sheets = opened
+            opened = await asyncio.to_thread(spool.table, self._sheet)
+            pieces, self._sheet, self.sheets, self._notes = opened
             self._intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                 await self._take(self._intake.feed(piece))

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Final, NamedTuple
 
+from server.document.report import ParseReport
 from server.document.sheets import Conversion, convert, file_limit, file_too_large
 from server.document.unpack import Kind
+
+# The report's note that the workbook has more sheets than are listed.
+SHEETS_LEFT_OUT: Final = "sheets_left_out"
+
+
+def notes_of_file(report: ParseReport | None) -> tuple[str, ...]:
+    """Those of a report that stay true however the file is cut."""
+    return tuple(note for note in report.notes if note == SHEETS_LEFT_OUT) if report else ()
+
+
+class Opened(NamedTuple):
+    """`pieces` of a sheet as TSV, its name, the names of the workbook's, and `notes` to report."""
+
+    pieces: Iterator[bytes]
+    sheet: str | None
+    sheets: list[str]
+    notes: tuple[str, ...]
 
 
 class Spool:
@@ -27,13 +45,15 @@ class Spool:
             raise file_too_large(self.kind)
         self._file.write(data)
 
-    def tables(self, sheet: str | None) -> tuple[Iterator[bytes], str | None, list[str]]:
-        """Pieces of the sheet (the first one if None) as TSV, its name, and all sheets' names."""
+    def table(self, sheet: str | None) -> Opened:
+        """The sheet, the first one if None."""
         self._file.flush()
         conversion = self._conversion = convert(self._file.name, self.kind, sheet)
         names = [each.name for each in conversion.sheets if not each.hidden]
         shown = conversion.sheet
-        return conversion, shown.name if shown is not None else None, names
+        name = shown.name if shown is not None else None
+        notes = (SHEETS_LEFT_OUT,) if conversion.left_out else ()
+        return Opened(conversion, name, names, notes)
 
     def close(self) -> None:
         if self._conversion is not None:

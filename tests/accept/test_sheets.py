@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from urllib.parse import unquote
@@ -95,6 +96,31 @@ async def test_a_sheet_that_is_not_there_and_a_damaged_workbook_are_refused_in_w
     assert "First, Second" in problem["detail"]
     await node.refusal("PUT", url, 422, "damaged", data=BOOK[: len(BOOK) // 2])
     assert (await node.registers()).get("document") is None
+
+
+async def test_what_everyone_is_told_of_a_table_is_bounded_whatever_was_sent(node: Node) -> None:
+    wide = "\U00020000"
+    names = [f"{number:04}{wide * 27}" for number in range(2000)]
+    ragged = [["a"] * (1 + row % 3) for row in range(1000)]
+    book = workbook(**{name: [] for name in names[:-1]}, **{names[-1]: ragged})
+    url = f"/api/rooms/{ROOM}/document"
+    params = {"name": wide * 300, "sheet": names[-1], "by": wide * 100}
+    async with node.http.put(url, params=params, data=book) as answer:
+        document = await answer.json()
+        assert answer.status == 200, document
+    assert len(json.dumps(document, ensure_ascii=False).encode()) < 128 * 1024
+    assert 100 < len(document["sheets"]) <= 1000
+    assert document["sheet"] == document["sheets"][-1] == names[-1]
+    assert document["report"]["notes"] == ["sheets_left_out"]
+    # However the table is read, the workbook has these sheets.
+    for quote in ("'", '"'):
+        async with node.http.put(f"/api/rooms/{ROOM}/dialect", json={"quote": quote}) as answer:
+            document = await answer.json()
+            assert answer.status == 200
+        assert document["dialect"]["quote"] == quote
+        assert "sheets_left_out" in document["report"]["notes"]
+    few = await node.put(BOOK, name="book.xlsx")
+    assert few["report"]["notes"] == []
 
 
 async def download(node: Node) -> tuple[bytes, str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import struct
 import tracemalloc
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,10 @@ from server.document import sheets
 from server.document.dialect import TSV
 from server.document.records import read_records
 from server.document.sheets import (
+    NAME_LIMIT,
+    NAMES_LIMIT,
     SHEET_FILE_LIMIT,
+    SHEETS_LISTED,
     SheetInfo,
     cells,
     convert,
@@ -66,7 +70,7 @@ DATE, MOMENT, DURATION, TIME = 1, 2, 3, 4
 FORMATS = {DATE: "yyyy-mm-dd", MOMENT: "yyyy-mm-dd hh:mm:ss", DURATION: "[h]:mm:ss", TIME: "hh:mm"}
 
 
-def xlsx(path: Path, content: dict[str, Iterable[Iterable[object]]], hidden: str = "") -> Path:
+def xlsx(path: Path, content: Mapping[str, Iterable[Iterable[object]]], hidden: str = "") -> Path:
     """A workbook of named sheets; None is no cell."""
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -232,6 +236,10 @@ def test_whatever_is_in_cells_is_read_back_from_the_text(rows: list[list[str]]) 
         (-0.0, "0"),
         (1.5, "1.5"),
         (0.1 + 0.2, "0.3"),
+        (0.0033222591362126246, "0.00332225913621262"),
+        (2 / 3, "0.666666666666667"),
+        (1e15 + 0.5, "1000000000000000"),
+        (2.0**53 + 2, "9007199254740994"),
         (1234.5600000000001, "1234.56"),
         (0.8444218515250481, "0.8444218515250481"),
         (9007199254740991.0, "9007199254740991"),
@@ -310,6 +318,48 @@ def test_the_first_sheet_that_is_not_hidden_is_shown_and_any_can_be_chosen(tmp_p
         assert conversion.sheet == SheetInfo("Trips", rows=1, columns=1)
         assert conversion.sheets == list_sheets(path, "xlsx")
     assert "Notes, Trips, Stops & more" in complaint(path, NoSheet, "Tips")
+
+
+def test_a_workbook_of_very_many_sheets_lists_the_first_of_them_and_the_one_that_is_shown(
+    tmp_path: Path,
+) -> None:
+    names = [f"sheet {number}" for number in range(SHEETS_LISTED + 200)]
+    path = xlsx(tmp_path / "a", {name: [[name]] for name in names}, hidden=names[0])
+    with convert(path, "xlsx") as conversion:
+        assert [info.name for info in conversion.sheets] == names[1 : SHEETS_LISTED + 1]
+        assert conversion.left_out == 199
+    with convert(path, "xlsx", names[-1]) as conversion:
+        assert b"".join(conversion) == names[-1].encode() + b"\n"
+        assert conversion.sheet == SheetInfo(names[-1], rows=1, columns=1)
+        assert [info.name for info in conversion.sheets] == [*names[1:SHEETS_LISTED], names[-1]]
+
+
+def test_names_of_sheets_are_bounded_and_what_cannot_be_listed_can_be_read(tmp_path: Path) -> None:
+    names = [f"{number:06}" + "\U00020000" * 300 for number in range(400)]
+    path = xlsx(tmp_path / "a", {name: [[name[:6]]] for name in names})
+    with convert(path, "xlsx", names[-1]) as conversion:
+        assert b"".join(conversion) == b"000399\n"
+        listed = [info.name for info in conversion.sheets]
+        assert conversion.sheet is not None
+        assert listed[-1] == conversion.sheet.name == names[-1][:NAME_LIMIT]
+        assert len(json.dumps(listed, ensure_ascii=False).encode()) <= NAMES_LIMIT + 2 * len(listed)
+        assert len(listed) + conversion.left_out == len(names)
+        assert len(listed) > 50
+    assert read(path, listed[0]) == [["000000"]]
+
+
+def test_names_of_sheets_cannot_pretend(tmp_path: Path) -> None:
+    content = {"a\u202eb": [["1"]], "\u200b": [["2"]], "ab": [["3"]]}
+    path = xlsx(tmp_path / "a", content)
+    assert [info.name for info in list_sheets(path, "xlsx")] == ["ab", "Sheet", "ab"]
+    assert [read(path, name) for name in content] == [[["1"]], [["2"]], [["3"]]]
+    assert read(path, "Sheet") == [["2"]]
+
+
+def test_more_names_than_a_line_can_have_hold_nothing_up(tmp_path: Path) -> None:
+    names = [f"{number:05}" + "\U00020000" * 3000 for number in range(300)]
+    path = xlsx(tmp_path / "a", {name: [["x"]] for name in names})
+    assert read(path) == [["x"]]
 
 
 def test_an_old_workbook_is_read() -> None:

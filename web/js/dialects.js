@@ -27,6 +27,7 @@ const WHY = {
 const NOTES = {
   runaway_quote: "A quote was opened and never closed, so quotes are read as ordinary text.",
   nul_bytes: "There are zero bytes in the file; each shows as \ufffd.",
+  sheets_left_out: "The workbook has more sheets than are listed here.",
   not_counted: "Uneven rows and unreadable characters are being counted again.",
 };
 

@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -56,11 +56,20 @@ UNPACKED_LIMIT: Final = 2 * 1024 * 1024 * 1024
 SECONDS_LIMIT: Final = 120
 """Seconds of processor time for one file: ten times what the largest takes."""
 
+SHEETS_LISTED: Final = 1_000
+"""Sheets of a workbook that are listed; everyone in a room is told all of their names."""
+
+NAMES_LIMIT: Final = 64 * 1024
+"""Bytes of JSON of the names of sheets that are listed."""
+
+NAME_LIMIT: Final = 255
+"""Characters of a sheet's name; programs that make spreadsheets end at 31."""
+
 _ERRORS: Final[dict[str, type[TablecastError]]] = {
     error.code: error
     for error in (Damaged, EmptyDocument, NoSheet, NotText, Protected, Unsupported)
 }
-_HEAD_LIMIT = 4 * 1024 * 1024  # a workbook may have thousands of sheets, each with a name
+_HEAD_LIMIT = 1024 * 1024  # bytes, more than the names of sheets that are listed can be
 _COMPLAINT_SIZE = 16 * 1024  # bytes of the end of what a process said last
 
 
@@ -71,6 +80,33 @@ class SheetInfo(NamedTuple):
     hidden: bool = False
     rows: int | None = None
     columns: int | None = None
+
+
+class Listing(NamedTuple):
+    """Sheets of a workbook in its order, and how many more there are that are not hidden."""
+
+    sheets: list[SheetInfo]
+    left_out: int
+
+
+def listing(sheets: Sequence[SheetInfo], shown: SheetInfo | None = None) -> Listing:
+    """As many of them as may be listed, the first ones and `shown`; hidden ones go first."""
+
+    def price(info: SheetInfo) -> int:
+        return len(json.dumps(info.name, ensure_ascii=False).encode()) + 1
+
+    kept: set[int] = set()
+    bytes_left = NAMES_LIMIT
+    at = [number for number, info in enumerate(sheets) if info is shown]
+    seen = [number for number, info in enumerate(sheets) if not info.hidden]
+    hidden = [number for number, info in enumerate(sheets) if info.hidden]
+    for number in dict.fromkeys([*at, *seen, *hidden]):
+        bytes_left -= price(sheets[number])
+        if bytes_left < 0 or len(kept) == SHEETS_LISTED:
+            break
+        kept.add(number)
+    left_out = sum(number not in kept for number in seen)
+    return Listing([sheets[number] for number in sorted(kept)], left_out)
 
 
 def file_limit(kind: Kind) -> int:
@@ -91,7 +127,7 @@ def file_too_large(kind: Kind) -> TooLarge:
 
 
 def list_sheets(path: str | os.PathLike[str], kind: Kind) -> list[SheetInfo]:
-    """The sheets with cells in the file at `path`, in its order; one for a Parquet file.
+    """The sheets with cells in the file at `path`, as listed; one for a Parquet file.
 
     Blocks, as `convert` does, and raises what that raises, but not for an empty sheet.
     """
@@ -158,12 +194,17 @@ class Conversion:
         except BaseException:
             self._said.close()
             raise
-        self._head: tuple[list[SheetInfo], SheetInfo | None] | None = None
+        self._head: tuple[Listing, SheetInfo | None] | None = None
 
     @property
     def sheets(self) -> list[SheetInfo]:
-        """All of the file, in its order. Waits until the file is open."""
-        return self._begin()[0]
+        """Those of the file that are listed, in its order. Waits until the file is open."""
+        return self._begin()[0].sheets
+
+    @property
+    def left_out(self) -> int:
+        """How many others the file has, but for hidden ones. Waits until the file is open."""
+        return self._begin()[0].left_out
 
     @property
     def sheet(self) -> SheetInfo | None:
@@ -215,16 +256,17 @@ class Conversion:
         except ValueError:  # closed in between
             return b""
 
-    def _begin(self) -> tuple[list[SheetInfo], SheetInfo | None]:
+    def _begin(self) -> tuple[Listing, SheetInfo | None]:
         if self._head is None:
             line = self._read_line()
             if line.endswith(b"\n"):
                 told = json.loads(line)
                 chosen = SheetInfo(*told["sheet"]) if told["sheet"] else None
-                self._head = [SheetInfo(*info) for info in told["sheets"]], chosen
+                sheets = [SheetInfo(*info) for info in told["sheets"]]
+                self._head = Listing(sheets, told["left_out"]), chosen
             else:
                 self._check_end()
-                self._head = [], None  # stopped before it was known
+                self._head = Listing([], 0), None  # stopped before it was known
         return self._head
 
     def _read_line(self) -> bytes:

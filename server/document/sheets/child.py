@@ -1,7 +1,8 @@
 """The process that reads one file: `python -m server.document.sheets.child ORDER`.
 
-Writes a line of JSON (`sheets`, and the `sheet` that is read) and then that sheet's records to
-standard output, or one line of JSON (`error`, `message`) to standard error with exit code 1.
+Writes a line of JSON (`sheets` and how many more are `left_out`, and the `sheet` that is read) and
+then that sheet's records to standard output, or one line of JSON (`error`, `message`) to standard
+error with exit code 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from server.document.sheets import SheetInfo
+from server.document.sheets import Listing, SheetInfo, listing
 from server.document.streams import PIECE_SIZE
 from server.errors import TablecastError, TooLarge
 
@@ -32,8 +33,8 @@ def main(argument: str) -> int:
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     try:
-        sheets, sheet, lines = _open(order)
-        head = {"sheets": sheets, "sheet": sheet}
+        listed, sheet, lines = _open(order)
+        head = {"sheets": listed.sheets, "left_out": listed.left_out, "sheet": sheet}
         sys.stdout.buffer.write(json.dumps(head).encode() + b"\n")
         _write(lines, sys.stdout.buffer)
     except TablecastError as error:
@@ -58,7 +59,7 @@ def _limit(what: int, most: int) -> None:
         resource.setrlimit(what, (most, above))
 
 
-def _open(order: dict[str, Any]) -> tuple[list[SheetInfo], SheetInfo | None, Iterable[str]]:
+def _open(order: dict[str, Any]) -> tuple[Listing, SheetInfo | None, Iterable[str]]:
     path = Path(order["path"])
     # Each reader's library is loaded only where it is needed, and after the limits are set.
     if order["kind"] == "parquet":
@@ -66,14 +67,15 @@ def _open(order: dict[str, Any]) -> tuple[list[SheetInfo], SheetInfo | None, Ite
 
         columns = Columns(path)
         lines = () if order["only_list"] else columns.read()
-        return columns.sheets, columns.sheets[0], lines
+        return listing(columns.sheets), columns.sheets[0], lines
     from server.document.sheets.workbook import Workbook
 
     workbook = Workbook(path, order["kind"], unpacked_limit=order["unpacked"])
     if order["only_list"]:
-        return workbook.sheets, None, ()
-    sheet, lines = workbook.read(workbook.choose(order["sheet"]))
-    return workbook.sheets, sheet, lines
+        return listing(workbook.sheets), None, ()
+    chosen = workbook.choose(order["sheet"])
+    sheet, lines = workbook.read(chosen)
+    return listing(workbook.sheets, chosen), sheet, lines
 
 
 def _write(lines: Iterable[str], out: BinaryIO) -> None:

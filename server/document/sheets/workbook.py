@@ -13,8 +13,9 @@ from typing import TypeVar
 import python_calamine
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from server.document.sheets import SheetInfo
+from server.document.sheets import NAME_LIMIT, SheetInfo
 from server.document.sheets.cells import record, text
+from server.document.titles import one_line
 from server.document.unpack import Kind
 from server.errors import (
     Damaged,
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 _SAVE = "Save the table as .xlsx or as tab-separated text and send that file."
 _KEPT = "Everyone keeps what they had."
+_NAMELESS = "Sheet"
 _STEP = 256 * 1024  # bytes unpacked at a time to count them
 
 # Streams of OLE files, the most telling first: a workbook may hold a document, but is one itself.
@@ -61,7 +63,7 @@ _PARTS_THAT_COUNT = re.compile(r".*\.(?:xml|rels|bin)", re.IGNORECASE | re.DOTAL
 
 
 class Workbook:
-    """`sheets`: those that have cells, by name, in the workbook's order.
+    """`sheets`: those that have cells, in the workbook's order, with names as `one_line` has them.
 
     Raises `NotText` if it is no spreadsheet, `TooLarge` if more than `unpacked_limit` bytes are
     packed in it, `Protected`, `Damaged`, `Unsupported`.
@@ -74,21 +76,31 @@ class Workbook:
             _check_package(path, unpacked_limit)
         # Given the path it would go by the name's ending.
         self._workbook = _careful(lambda: CalamineWorkbook.from_filelike(path.open("rb")))
-        self.sheets = [
-            SheetInfo(sheet.name, sheet.visible is not SheetVisibleEnum.Visible)
+        found = [
+            sheet
             for sheet in self._workbook.sheets_metadata
             if sheet.typ is SheetTypeEnum.WorkSheet
+        ]
+        self._names = [sheet.name for sheet in found]  # as they are in the file
+        self.sheets = [
+            SheetInfo(_shown(sheet.name), sheet.visible is not SheetVisibleEnum.Visible)
+            for sheet in found
         ]
         if not self.sheets:
             raise NotText(f"There is no sheet with cells in this workbook. {_SAVE} {_KEPT}")
 
     def choose(self, sheet: str | int | None) -> SheetInfo:
-        """The sheet of that name or number; the first that is not hidden for None."""
+        """The sheet of that number, or of that name, as it is in the file or in `sheets`.
+
+        The first that is not hidden for None.
+        """
         if sheet is None:
             return next((info for info in self.sheets if not info.hidden), self.sheets[0])
         if isinstance(sheet, int):
             if 0 <= sheet < len(self.sheets):
                 return self.sheets[sheet]
+        elif sheet in self._names:
+            return self.sheets[self._names.index(sheet)]
         elif (info := next((info for info in self.sheets if info.name == sheet), None)) is not None:
             return info
         names = ", ".join(info.name for info in self.sheets[:5])
@@ -96,13 +108,19 @@ class Workbook:
         raise NoSheet(f"There is no such sheet in this workbook. It has: {names}{more}. {_KEPT}")
 
     def read(self, info: SheetInfo) -> tuple[SheetInfo, Iterator[str]]:
-        """The sheet's size, and its records as lines. Raises `EmptyDocument`."""
-        sheet = _careful(lambda: self._workbook.get_sheet_by_name(info.name))
+        """The size of one of `sheets`, and its records as lines. Raises `EmptyDocument`."""
+        name = next(n for n, each in zip(self._names, self.sheets, strict=True) if each is info)
+        sheet = _careful(lambda: self._workbook.get_sheet_by_name(name))
         if not sheet.width or not sheet.height:
             raise EmptyDocument(
                 f"The sheet “{info.name}” is empty: it has no cell with anything in it. {_KEPT}"
             )
         return info._replace(rows=sheet.height, columns=sheet.width), _lines(sheet)
+
+
+def _shown(name: str) -> str:
+    plain = len(name) <= NAME_LIMIT and name.isascii() and name.isprintable()
+    return (" ".join(name.split()) if plain else one_line(name, NAME_LIMIT)) or _NAMELESS
 
 
 def _lines(sheet: CalamineSheet) -> Iterator[str]:
