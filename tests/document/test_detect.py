@@ -242,6 +242,12 @@ def test_more_than_a_sample_is_not_looked_at():
         ("2024-01-01\tup\n2024-01-02\tdown\n2024-01-03\tup\n", False),
         ("name,town\n", True),
         ("", True),
+        ("".join(f"just a line {number}\n" for number in range(300)), False),
+        ("the same\n" * 300, False),
+        ("It rained, all day.\nThen it stopped; at last.\nWe left: too late.\n", False),
+        ("item\nitem1\nitem2\nitem3\n", True),
+        ("name\nAda\nGrace\nJoan\n", True),
+        ("Full name\nAda Lovelace\nGrace Hopper\nJoan Clarke\n", True),
     ],
 )
 def test_whether_record_0_names_the_columns(text, header):

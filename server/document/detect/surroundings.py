@@ -45,6 +45,7 @@ def has_runs(reading: Reading) -> bool:
 
 
 _ESCAPES = re.compile(r"\\(.?)", re.DOTALL)
+_DIGITS = re.compile(r"\d+")
 _DRIVE = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\(?!\\)|(?<![\\\w])\\\\(?!\\)\w")
 
 
@@ -147,6 +148,8 @@ def has_header(table: list[list[str]], types: Types) -> bool:
     body = [row for row in table[1:101] if len(row) == len(head) and row != head]
     if all(not cell.strip() for cell in head):
         return False
+    if len(head) == 1 and _is_one_of_many(head[0], [row[0] for row in table[1:101]], types):
+        return False
     kinds = [types[cell.strip()][0] for cell in head]
     if not body:
         return ("number" not in kinds and "date" not in kinds) or len(table) > 1
@@ -175,6 +178,23 @@ def has_header(table: list[list[str]], types: Types) -> bool:
     if _is_years(names[1:]):
         return True
     return votes >= 0
+
+
+def _is_one_of_many(line: str, others: list[str], types: Types) -> bool:
+    """Whether a line that is one cell looks like nearly all the others, and so names none of them.
+
+    Lines are alike that differ in nothing but their numbers, and whole sentences are; of words and
+    names the first may be a title.
+    """
+    if len(others) < 2:
+        return False
+
+    def look(text: str) -> str:
+        kind = types[text.strip()][0]
+        return kind if kind in ("sentence", "other") else _DIGITS.sub("0", text.strip())
+
+    mine = look(line)
+    return sum(look(other) == mine for other in others) >= 0.9 * len(others)
 
 
 def _is_years(names: list[str]) -> bool:
