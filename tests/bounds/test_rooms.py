@@ -18,7 +18,7 @@ from tests.bounds.limits import LEFT_ROOM, ROOM_IN_REDIS, USUAL_ROOM_IN_REDIS
 from tests.bounds.measured import Measured, tell
 from tests.redis_server import RedisServer
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(200)]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def channels(raw: Redis) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(5_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, 5_000])
 def test_rooms_that_were_opened_and_left_are_forgotten(
     one_node: Measured, raw: Redis, ending: ExitStack, count: int
 ) -> None:
@@ -62,7 +62,7 @@ def test_rooms_that_were_opened_and_left_are_forgotten(
     assert left <= LEFT_ROOM + 2_000_000 / count
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [200, 10_000])
 def test_addresses_that_are_only_tried_leave_nothing_in_redis(
     one_node: Measured, raw: Redis, count: int
 ) -> None:

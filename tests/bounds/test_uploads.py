@@ -13,7 +13,7 @@ from tests.bounds.conftest import StartNode
 from tests.bounds.limits import KB, SLOW_UPLOAD, WORST_UPLOAD
 from tests.bounds.measured import Measured, tell
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(200)]
 
 
 def begun(node: Measured, count: int, ending: ExitStack) -> list[Upload]:
@@ -25,7 +25,7 @@ def begun(node: Measured, count: int, ending: ExitStack) -> list[Upload]:
     return uploads
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, 300])
 def test_an_upload_that_trickles_costs_what_is_said_and_leaves_nothing(
     one_node: Measured, ending: ExitStack, count: int
 ) -> None:
@@ -47,7 +47,6 @@ def test_an_upload_that_trickles_costs_what_is_said_and_leaves_nothing(
     assert growth <= SLOW_UPLOAD
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cell", [b"x", b'"x'], ids=["plain", "in quotes"])
 def test_an_upload_of_one_endless_record_costs_what_is_said(
     start_node: StartNode, ending: ExitStack, cell: bytes
@@ -75,7 +74,6 @@ def test_an_upload_of_one_endless_record_costs_what_is_said(
     assert growth <= WORST_UPLOAD
 
 
-@pytest.mark.slow
 def test_an_upload_that_stops_ends_by_itself(one_node: Measured, ending: ExitStack) -> None:
     tasks = one_node.gauge("tasks")
     uploads = begun(one_node, 10, ending)

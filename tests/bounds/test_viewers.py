@@ -53,8 +53,14 @@ def leaf(crowd: Crowd, pages: int) -> None:
     crowd.turn(2)
 
 
-@pytest.mark.parametrize("deflate", [True, False], ids=["deflated", "plain"])
-@pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("count", "deflate"),
+    [
+        pytest.param(100, True, id="100 deflated"),
+        pytest.param(100, False, id="100 plain", marks=pytest.mark.slow),
+        pytest.param(2_000, True, id="2,000 deflated", marks=pytest.mark.slow),
+    ],
+)
 def test_a_viewer_that_reads_nothing_costs_a_page_and_a_little(
     one_node: Measured, ending: ExitStack, deflate: bool, count: int
 ) -> None:
@@ -75,14 +81,9 @@ def test_a_viewer_that_reads_nothing_costs_a_page_and_a_little(
     assert growth <= STALLED_VIEWER + page_bytes(one_node, room, deflate=deflate)
 
 
-QUICK_FLOODS = ("chat", "looks at pages", "bytes")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(kind, marks=() if kind in QUICK_FLOODS else pytest.mark.slow) for kind in FLOODS],
-)
-@pytest.mark.parametrize("reads", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize("reads", [False, True])
 def test_a_flood_of_words_costs_little_and_the_others_are_served(
     one_node: Measured, ending: ExitStack, kind: str, reads: bool
 ) -> None:
