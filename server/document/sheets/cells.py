@@ -36,6 +36,13 @@ def _quoted(cell: str) -> str:
     return cell
 
 
+def shown_number(value: float) -> str:
+    """As spreadsheets show it where nothing formats it: a fraction has at most 15 digits."""
+    if value.is_integer():
+        return number(value)
+    return plain(f"{value:.15g}")
+
+
 def number(value: float) -> str:
     """All digits, but not those that only say how a computer rounds: 0.3 for 0.1 + 0.2."""
     if value.is_integer() and abs(value) < _EXACT:
@@ -98,7 +105,7 @@ def _fraction(text: str) -> str:
 _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     bool: _boolean,
     int: str,
-    float: number,
+    float: shown_number,
     date: date.isoformat,
     datetime: _moment,
     time: _time,
