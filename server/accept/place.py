@@ -221,6 +221,12 @@ class Place:
         snapshot = await self._backend.snapshot(self._room)
         return None if self._is_ours(snapshot) else self._why_lost(snapshot)
 
+    async def is_forgotten(self) -> bool:
+        """Whether the room neither shows or keeps what the upload made, nor has it arrive."""
+        registers = (await self._backend.snapshot(self._room)).registers
+        arriving = (registers.get("upload") or {}).get("id")
+        return self.upload.id not in (arriving, *versions.kept_documents(registers))
+
     # Internal
 
     @property

@@ -233,8 +233,8 @@ class Ingest:
         await self._store.close()
         try:
             async with asyncio.timeout(ABORT_PATIENCE):
-                # If the place is another's by now, so are the blocks.
-                if await self._place.give_up():
+                # If the place is another's by now, so may be the blocks.
+                if await self._place.give_up() or await self._place.is_forgotten():
                     await self._backend.drop(self.room, self.id, after=DROP_AFTER)
         except (Unavailable, TimeoutError):
             log.warning("an upload ends with its lease", extra=about(self.room, upload=self.id))
