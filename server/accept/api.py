@@ -63,6 +63,7 @@ class Correction(msgspec.Struct, forbid_unknown_fields=True):
     quote: str | None = None
     escape: str | None = None
     header: bool | None = None
+    skip_lines: int | None = None
 
 
 class ApiDoor:

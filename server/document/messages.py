@@ -299,6 +299,7 @@ class Correct(Struct, frozen=True, tag="dialect", tag_field="type"):
     quote: str | None = None
     escape: str | None = None
     header: bool | None = None
+    skip_lines: int | None = None  # before record 0
 
 
 class ShowVersion(Struct, frozen=True, tag="version", tag_field="type"):

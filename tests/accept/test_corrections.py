@@ -62,6 +62,30 @@ async def test_another_encoding_is_applied_at_once(any_node: Node) -> None:
     await viewer.settles(lambda v: v.page["data"] == [["Привет", "Москва"]])
 
 
+async def test_lines_before_the_table_can_be_rows_again_and_more_can_be_skipped(
+    any_node: Node,
+) -> None:
+    source = b"A report\nof today\n" + b"".join(b"%d,%d,x\n" % (n, n) for n in range(50))
+    document = await any_node.put(source, name="report.csv")
+    assert (document["report"]["skipped"], document["records"]) == (2, 50)
+    viewer = await any_node.join()
+    await viewer.say("dialect", skip_lines=0)
+    await viewer.settles(lambda v: v.registers["document"]["dialect"]["skip_lines"] == 0)
+    await viewer.settles(lambda v: v.registers.get("upload") is None)
+    assert viewer.registers["document"]["records"] == 52
+    url = f"/api/rooms/{ROOM}/dialect"
+    async with any_node.http.put(url, json={"skip_lines": 10}) as response:
+        assert response.status == 200
+        again = await response.json()
+    assert (again["records"], again["report"]["skipped"]) == (42, 10)
+    assert "skip_lines" in again["report"]["chosen"]
+    for lines, code in ((-1, "bad_message"), (20_000, "bad_message"), (200, "empty_document")):
+        status = 422 if code == "empty_document" else 400
+        await any_node.refusal("PUT", url, status, code, json={"skip_lines": lines})
+    async with any_node.http.get(f"/api/rooms/{ROOM}/document") as response:
+        assert await response.read() == source
+
+
 async def test_another_quoting_cuts_the_stored_bytes_anew(any_node: Node) -> None:
     rows = "".join(f'{n}\t"two\nlines"\n' for n in range(1, 2001))
     document = await any_node.put(f"id\tnote\n{rows}".encode())
