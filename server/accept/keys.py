@@ -34,8 +34,11 @@ from server.fanout import changes, ownership, versions
 from server.fanout.backend import Backend, Snapshot
 from server.settings import Settings
 
-# Looks at a room that others change at the same time.
-LOOKS: Final = 10
+# Looks at a room that others change at the same time: what guests do without rest, the owner ends,
+# and they must not be able to prevent that.
+LOOKS: Final = 60
+# Seconds between two of them at most. They meet nobody who would wait in turn.
+PAUSE: Final = 0.05
 # Bytes of a request that says what shall be.
 REQUEST_LIMIT: Final = 1024
 # Seconds; a shorter life could end while people wait for someone's next file.
@@ -193,7 +196,7 @@ class KeysDoor:
         keys = keys_of(request, room)
         for look in range(LOOKS):
             if look:
-                await asyncio.sleep(random.uniform(0, 0.02 * look))
+                await asyncio.sleep(random.uniform(0, min(0.01 * look, PAUSE)))
             snapshot = await self._backend.snapshot(room)
             leave = keys.owning(snapshot)
             change = decide(snapshot)

@@ -13,7 +13,10 @@ from typing import Any
 import fakeredis
 import pytest
 
+from server.accept import keys
 from server.accept.keys import COOKIES_KEPT
+from server.fanout.backend import Change
+from server.fanout.changes import begin_upload
 from server.fanout.memory import MemoryStore
 from server.fanout.redis import RedisBackend
 from tests.accept.client import OTHER, ROOM, Node, memory
@@ -50,6 +53,35 @@ async def test_who_makes_a_room_gets_its_key_once(any_node: Node) -> None:
     assert made["key"] not in made["url"]
     registers = await any_node.registers(made["uuid"])
     assert registers == {"keyed": True}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [OWNER_DOORS["mode"], OWNER_DOORS["delete"]], ids=["mode", "delete"]
+)
+async def test_guests_who_send_files_without_rest_do_not_keep_the_owner_from_ending_it(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: Any
+) -> None:
+    monkeypatch.setattr(keys, "PAUSE", 0.0)
+    backend = memory()
+    node = await start_node(backend)
+    room = await owned_room(node)
+    await room.set_mode("open")
+    append, files = backend.append, iter(range(40))
+
+    async def crowded(uuid: str, **change: Any) -> Change:
+        # Another one comes between each look of the owner's and the change.
+        if {"mode", "deleted"} & change["fields"].keys() and next(files, None) is not None:
+            now_ms, id = backend.now_ms(), secrets.token_hex(4)
+            snapshot = await backend.snapshot(uuid)
+            file = begin_upload(
+                snapshot, id=id, name="f", size=1, now_ms=now_ms, lease_ms=30_000, replace=True
+            )
+            await append(uuid, **file)
+        return await append(uuid, **change)
+
+    monkeypatch.setattr(backend, "append", crowded)
+    assert (await room.ask(method, path, json=body)).code == ""
+    assert next(files, None) is None
 
 
 async def test_no_two_keys_are_the_same(node: Node) -> None:
