@@ -134,7 +134,8 @@ class Settings:
         0,
         "Beyond this, files and rows are refused with `storage_full`, and all else goes on. With "
         "Redis: bytes that it holds (in a cluster, each primary); 0: as many as Redis takes. "
-        "Without: bytes of documents in this process's memory; 0: 2GiB.",
+        "Without: bytes of documents and chats in this process's memory, of which chats may have a "
+        "quarter more; 0: 2GiB.",
         low=0,
         high=1024 * GiB,
     )

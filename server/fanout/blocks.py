@@ -41,12 +41,8 @@ class Blocks:
 
     async def admit(self, operation: str, blocks: Sequence[StoredBlock]) -> None:
         """Raise `StorageFull` if these bytes are too many; without any, if none may come."""
-        await self.admit_bytes(operation, sum(len(block.data) + ENTRY_BYTES for block in blocks))
-
-    async def admit_bytes(self, operation: str, size: int) -> None:
-        """The same of `size` bytes, whatever they are."""
         try:
-            await self._quota.admit(size)
+            await self._quota.admit(sum(len(block.data) + ENTRY_BYTES for block in blocks))
         except StorageFull:
             self._counts.failures[operation, "full"] += 1
             raise

@@ -43,6 +43,7 @@ from server.fanout.refusals import closing, conflict, missing
 from server.fanout.replica import Replica
 
 STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks and chats; a node's memory must end somewhere
+CHAT_SHARE = 4  # beyond that limit chats may have this part of it more
 SWEEP_EVERY = 1.0  # seconds between two looks for what has expired
 SWEEP_ROOMS = 1_000  # rooms looked at in one sweep, so that a sweep never holds up the loop
 
@@ -89,10 +90,14 @@ class MemoryStore:
             self.queue.append(name)
         return room
 
-    def admit(self, grown: int) -> None:
+    def admit(self, grown: int, limit: int | None = None) -> None:
         """So many bytes more are about to be stored. Raises `StorageFull`."""
-        if grown > 0 and self.stored + grown > self.storage_limit:
+        if grown > 0 and self.stored + grown > (limit or self.storage_limit):
             raise storage_full(self.storage_limit)
+
+    def admit_chat(self, grown: int) -> None:
+        """People can talk on for a while where files are refused already."""
+        self.admit(grown, self.storage_limit + self.storage_limit // CHAT_SHARE)
 
     def forget_state(self, room: _Room) -> None:
         """Registers, plain fields and chat."""
@@ -192,7 +197,7 @@ class MemoryBackend:
             if here.state.fields.get(name, "") != value:
                 raise conflict()
         if chat is not None:
-            self._store.admit(weight(chat))
+            self._store.admit_chat(weight(chat))
         if growth is not None and growth.blocks:
             known = self._document(room, growth.document)
             if not known.blocks:

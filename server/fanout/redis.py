@@ -37,7 +37,6 @@ from server.fanout.bus import Bus, Timing
 from server.fanout.calls import Calls
 from server.fanout.connect import behind_sentinels, client, data_url
 from server.fanout.followed import Followed
-from server.fanout.kept import weight
 from server.fanout.keys import Keys
 from server.fanout.leases import Leases
 from server.fanout.slots import Redirects, slot_of
@@ -167,9 +166,6 @@ class RedisBackend:
         growth = asked.get("growth")
         if growth is not None and growth.blocks:
             await self._blocks.admit("append", growth.blocks)
-        chat = asked.get("chat")
-        if chat is not None:
-            await self._blocks.admit_bytes("append", weight(chat))
         return await self._writer.append(room, known=self._bus.known(room), **asked)
 
     async def snapshot(self, room: str) -> Snapshot:

@@ -64,7 +64,9 @@ async def test_what_is_said_counts_until_it_is_forgotten(
     await backend.append("room", chat=message)
     assert store.stored == 600 + weight(message)
     with pytest.raises(StorageFull, match="1,000"):
-        await backend.append("room", chat={"id": "n", "body": "x" * 300})
+        await backend.put_blocks("other", "d", [block(1, 100)])
+    with pytest.raises(StorageFull, match="1,000"):
+        await backend.append("room", chat={"id": "n", "body": "x" * 400})
     assert [each["id"] for each in (await backend.snapshot("room")).chat] == ["m"]
     await backend.append("room", set={"page": 1})
     await backend.append("room", forget=[])

@@ -357,7 +357,7 @@ async def test_a_room_that_lingers_is_left_in_the_end(nodes: Nodes, raw: Redis, 
 # Redis is full, or forgets
 
 
-async def test_when_redis_is_full_pages_still_turn_while_uploads_are_refused(
+async def test_when_redis_is_full_pages_still_turn_while_uploads_and_chat_are_refused(
     nodes: Nodes, raw: Redis, room: str
 ) -> None:
     a = await following(nodes, "a", room)
@@ -368,7 +368,9 @@ async def test_when_redis_is_full_pages_still_turn_while_uploads_are_refused(
         await a.backend.put_blocks(room, "d", [block(1, b"more")])
     with pytest.raises(StorageFull):
         await a.backend.append(room, set={"page": 2}, growth=Growth("d", [block(1, b"more")]))
-    change = await a.backend.append(room, set={"page": 1}, chat={"body": "still here"})
+    with pytest.raises(StorageFull):
+        await a.backend.append(room, chat={"body": "no room for this"})
+    change = await a.backend.append(room, set={"page": 1})
     await a.told.until_rev(room, change.rev)
     await a.backend.present({room: Present(3)})
     await a.told.until(lambda: a.told.here(room) == 3)

@@ -175,13 +175,15 @@ async def full(world: World, watchers: list[Watcher]) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("full")
-async def test_while_redis_is_full_uploads_are_refused_with_the_reason_and_viewing_goes_on(
+async def test_while_redis_is_full_uploads_and_chat_are_refused_with_the_reason_and_viewing_goes_on(
     world: World, watchers: list[Watcher]
 ) -> None:
     refusal = await world.ask("PUT", "/document?name=t.tsv", status=507, data=table(5_000))
     assert refusal["code"] == "storage_full"
     assert refusal["retry"] is True
-    await talk(watchers, "still here", page_no=7)
+    refusal = await world.ask("POST", "/chat", status=507, json={"body": "no room for this"})
+    assert refusal["code"] == "storage_full"
+    await talk(watchers, page_no=7)
     late = await world.watch(1)
     await agree([*watchers, late], world.by("Redis full"), lambda w: w.page_no == 7)
     assert watchers[0].registers["document"]["version"] == 1
@@ -190,6 +192,8 @@ async def test_while_redis_is_full_uploads_are_refused_with_the_reason_and_viewi
     await world.raw.config_set("maxmemory", "0")
     await world.put(name="newer")
     await agree(watchers, PATIENCE, lambda w: "newer 1" in w.header)
+    await watchers[0].chats("room again")
+    await agree(watchers, PATIENCE, lambda w: w.said == ["room again"])
 
 
 # Internal
