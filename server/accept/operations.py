@@ -283,7 +283,7 @@ OPERATIONS: Final = (
                 303, "A form was sent: back to the page.", EMPTY, {"Location": "The room's page."}
             ),
         ],
-        (*CHANGE, BadMessage, BlankMessage, RateLimited, TooLarge),
+        (*CHANGE, BadMessage, BlankMessage, RateLimited, StorageFull, TooLarge),
         body={JSON: ref("Words"), FORM: ref("Words")},
     ),
     Operation(
