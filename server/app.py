@@ -19,6 +19,7 @@ from server.accept.api import ApiDoor
 from server.accept.append import AppendDoor
 from server.accept.asyncapi import AsyncApiDoor
 from server.accept.chat import ChatDoor
+from server.accept.content import HANDLER_ARGS
 from server.accept.correct import Corrector
 from server.accept.gate import Gate
 from server.accept.headers import Headers
@@ -111,7 +112,9 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
     gate = Gate(settings.idle_timeout)
     limits = Limits(settings, gate)
     watch = watching(backend.counts, write_down=settings.log_requests)
-    app = web.Application(middlewares=[watch, middleware(settings), limits.middleware()])
+    app = web.Application(
+        middlewares=[watch, middleware(settings), limits.middleware()], handler_args=HANDLER_ARGS
+    )
     uploads = Uploads(backend, settings, limits.upload)
     app[SETTINGS], app[BACKEND], app[HUB] = settings, backend, hub
     app[UPLOADS], app[GATE] = uploads, gate

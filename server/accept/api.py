@@ -13,6 +13,7 @@ from aiohttp import web
 
 from server.accept.access import keys_of
 from server.accept.bodies import json_body
+from server.accept.content import Content
 from server.accept.correct import CORRECTING, Corrector
 from server.accept.guard import room_of, site_of
 from server.accept.keys import Founder, set_cookie
@@ -26,7 +27,6 @@ from server.document.blocks import BLOCK_SIZE
 from server.document.encodings import charset
 from server.document.messages import Correct, Document, Person, encode
 from server.errors import (
-    BadMessage,
     NoDocument,
     PageOutOfRange,
     TablecastError,
@@ -112,7 +112,7 @@ class ApiDoor:
     async def put_document(self, request: web.Request) -> web.StreamResponse:
         """The body is the file; `curl -T` sends it as it is read."""
         room = room_of(request)
-        body = _Body(request)
+        body = _Body(Content(request))
         ingest = self._uploads.open(
             room,
             name=request.query.get("name", ""),
@@ -225,8 +225,8 @@ class ApiDoor:
 class _Body:
     """The body of a PUT on its way into an upload, which may end while nothing comes."""
 
-    def __init__(self, request: web.Request) -> None:
-        self._request = request
+    def __init__(self, content: Content) -> None:
+        self._content = content
         self._waiting: asyncio.Timeout | None = None
 
     def fail(self, error: TablecastError) -> None:
@@ -254,9 +254,7 @@ class _Body:
         ingest.alive()
         try:
             async with asyncio.timeout(IDLE_LIMIT) as self._waiting:
-                return await self._request.content.readany()
-        except web.RequestPayloadError as error:
-            raise BadMessage(f"The body of this request cannot be read: {error}.") from None
+                return await self._content.readany()
         except TimeoutError:
             ingest.alive()
             raise UploadLost(

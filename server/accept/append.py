@@ -11,20 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from server.accept.access import Guard, keys_of
+from server.accept.content import Content
 from server.accept.document_end import AppendLimits, DocumentEnd, ReadOtherwise
 from server.accept.guard import room_of
 from server.document.dialect import TSV
-from server.document.growth import RowStream
+from server.document.growth import Piece, RowStream, ragged
 from server.document.messages import Document, encode
 from server.errors import (
-    BadMessage,
     Draining,
     TablecastError,
     Unavailable,
@@ -69,11 +69,19 @@ class AppendDoor:
         end = self._ends.get(room)
         if end is None:
             end = self._ends[room] = DocumentEnd(self._backend, room, self._limits)
+        content = Content(request)
         guard = keys_of(request, room).changing("add rows")
         appending = Appending(end, self._keeper, self._limits, guard)
-        document = await appending.run(request, self._draining)
+        document = await appending.run(content, self._draining)
         return web.Response(
-            body=encode({"rows_added": appending.rows_added, "document": document}),
+            body=encode(
+                {
+                    "rows_added": appending.rows_added,
+                    "ragged": appending.ragged,
+                    "ragged_columns": appending.ragged_columns,
+                    "document": document,
+                }
+            ),
             content_type="application/json",
             headers={"Cache-Control": "no-store"},
         )
@@ -86,6 +94,8 @@ class Appending:
         self, end: DocumentEnd, keeper: Keeper, limits: AppendLimits, guard: Guard
     ) -> None:
         self.rows_added = 0
+        self.ragged = 0  # of them, with another number of cells than the table has columns
+        self.ragged_columns = 0  # cells of the first of those
         self._end = end
         self._keeper = keeper
         self._limits = limits
@@ -94,10 +104,10 @@ class Appending:
         self._dialect = TSV  # of the document, as its rows are read
         self._storing: asyncio.Task[None] | None = None
 
-    async def run(self, request: web.Request, draining: Callable[[], bool]) -> dict[str, Any]:
+    async def run(self, content: Content, draining: Callable[[], bool]) -> dict[str, Any]:
         """Read to the end; the document then. Errors say how many rows were added before."""
         try:
-            return await self._run(request, draining)
+            return await self._run(content, draining)
         except TablecastError as error:
             error.message = f"{error.message} {self._told(error)}"
             error.more["rows_added"] = self.rows_added
@@ -105,14 +115,14 @@ class Appending:
 
     # Internal
 
-    async def _run(self, request: web.Request, draining: Callable[[], bool]) -> dict[str, Any]:
+    async def _run(self, content: Content, draining: Callable[[], bool]) -> dict[str, Any]:
         self._document = await self._end.document(self._guard)
         self._dialect = msgspec.convert(self._document, Document).dialect
         rows = RowStream(
             self._dialect, record_limit=self._limits.record, column_limit=self._limits.columns
         )
         try:
-            await self._read(request, rows, draining)
+            await self._read(content, rows, draining)
         except asyncio.CancelledError:
             # The sender is gone, or this node ends. Whole rows that came are kept.
             with contextlib.suppress(TablecastError, TimeoutError):
@@ -123,9 +133,7 @@ class Appending:
             raise
         return self._document
 
-    async def _read(
-        self, request: web.Request, rows: RowStream, draining: Callable[[], bool]
-    ) -> None:
+    async def _read(self, content: Content, rows: RowStream, draining: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
         waiting = 0  # bytes that came since the last look at them
         due = loop.time()
@@ -142,12 +150,12 @@ class Appending:
                 continue
             try:
                 async with asyncio.timeout(min(TICK, due - now) if waiting else TICK):
-                    data = await request.content.readany()
+                    data = await content.readany()
             except TimeoutError:
                 continue
-            except web.RequestPayloadError as error:
+            except TablecastError:
                 await self._store(rows)
-                raise BadMessage(f"The body of this request cannot be read: {error}.") from None
+                raise
             if not data:
                 await self._store(rows, ended=True)
                 return
@@ -172,8 +180,16 @@ class Appending:
                     break
                 self._document = stored.document
                 self.rows_added += sum(piece.records for piece in pieces[: stored.pieces])
+                await self._compare(pieces[: stored.pieces])
                 pieces = pieces[stored.pieces :]
                 await self._keeper.use(self._end.room, stored.registers)
+
+    async def _compare(self, added: Sequence[Piece]) -> None:
+        """Count the rows that are of another width than the table."""
+        columns = self._document["columns"]
+        found, width = await asyncio.to_thread(ragged, added, self._dialect, columns)
+        self.ragged_columns = self.ragged_columns or width
+        self.ragged += found
 
     def _told(self, error: TablecastError) -> str:
         added = f"{self.rows_added:,} {'row was' if self.rows_added == 1 else 'rows were'}"

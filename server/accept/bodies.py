@@ -8,8 +8,9 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from server.accept.content import Content
 from server.accept.store import IDLE_LIMIT
-from server.errors import BadMessage, TooLarge
+from server.errors import BadMessage, Damaged, TooLarge, Unsupported
 
 T = TypeVar("T")
 
@@ -18,8 +19,9 @@ async def small_body(request: web.Request, limit: int) -> bytes:
     """All of it, at most `limit` bytes. Raises `TooLarge`, and `BadMessage` if it does not end."""
     body = bytearray()
     try:
+        content = Content(request)
         async with asyncio.timeout(IDLE_LIMIT):
-            while data := await request.content.readany():
+            while data := await content.readany():
                 body += data
                 if len(body) > limit:
                     raise TooLarge(
@@ -27,8 +29,10 @@ async def small_body(request: web.Request, limit: int) -> bytes:
                         what="message",
                         limit=limit,
                     )
-    except (TimeoutError, web.RequestPayloadError):
+    except TimeoutError:
         raise BadMessage("The end of this request did not come.") from None
+    except (Damaged, Unsupported) as error:
+        raise BadMessage(error.message) from None
     return bytes(body)
 
 

@@ -15,6 +15,7 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from server.accept.content import HANDLER_ARGS
 from server.accept.headers import OF_ALL, OF_DATA
 from server.document.messages import encode
 
@@ -170,7 +171,9 @@ class _Newcomer(asyncio.Protocol):
         connection = cast(asyncio.Transport, transport)
         if self._gate.admit(connection, self._server):
             loop = asyncio.get_running_loop()
-            protocol = _Handler(self._server, loop=loop, access_log=cast(logging.Logger, None))
+            protocol = _Handler(
+                self._server, loop=loop, access_log=cast(logging.Logger, None), **HANDLER_ARGS
+            )
             connection.set_protocol(protocol)
             protocol.connection_made(connection)
         else:

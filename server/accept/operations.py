@@ -43,6 +43,7 @@ from server.accept.describe import (
 from server.errors import (
     BadMessage,
     BlankMessage,
+    Damaged,
     Draining,
     EmptyDocument,
     Forbidden,
@@ -55,6 +56,7 @@ from server.errors import (
     StorageFull,
     TooLarge,
     Unavailable,
+    Unsupported,
     UploadInProgress,
     UploadLost,
     UploadReplaced,
@@ -142,17 +144,26 @@ OPERATIONS: Final = (
             Answer(
                 200,
                 "All were added.",
-                as_json(of(rows_added=NUMBER, document=ref("Document"))),
+                as_json(
+                    of(
+                        rows_added=NUMBER,
+                        ragged=NUMBER,
+                        ragged_columns=NUMBER,
+                        document=ref("Document"),
+                    )
+                ),
             )
         ],
         (
             *PRESENT,
             BadMessage,
+            Damaged,
             Draining,
             Missing,
             NoDocument,
             StorageFull,
             TooLarge,
+            Unsupported,
             UploadInProgress,
         ),
         body={"*/*": BYTES},

@@ -77,6 +77,10 @@ def gzip_stream() -> Decompressor:
     return Inflate(16 + zlib.MAX_WBITS)
 
 
+def zlib_stream() -> Decompressor:
+    return Inflate(zlib.MAX_WBITS)
+
+
 def deflate_stream() -> Decompressor:
     """Without any header, as in .zip."""
     return Inflate(-zlib.MAX_WBITS)
