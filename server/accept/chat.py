@@ -6,14 +6,14 @@ import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
 from aiohttp import web
 
 from server.accept.access import speaking
 from server.accept.bodies import parse_json, small_body
-from server.accept.guard import Buckets, canonical_uuid, room_of
+from server.accept.guard import Buckets, canonical_uuid, room_of, site_of
 from server.accept.limits import asker_of
 from server.accept.names import clean_body, clean_color, clean_name
 from server.document.messages import Person, Said, encode
@@ -29,6 +29,16 @@ RATE: Final = 5.0
 BURST: Final = 10.0
 # Bytes of a request: a message of four bytes a character, each of them escaped, and a name.
 BODY_LIMIT: Final = 64 * 1024
+
+# The name that was last given in a form of this site, for the next one; no key begins so.
+NAME_COOKIE: Final = "tablecast_name"
+NAME_LIFE: Final = 365 * 24 * 3600  # seconds
+
+
+def given_name(request: web.Request) -> str:
+    """The name that whoever asks gave in a form before; empty if they gave none."""
+    kept = request.cookies.get(NAME_COOKIE, "")
+    return clean_name(unquote(kept)) if kept else ""
 
 
 async def say(
@@ -130,13 +140,28 @@ class ChatDoor:
         change = await say(self._backend, room, id=id, body=words.body, person=person, known=known)
         await self._keeper.use(room, known.registers)
         if is_form:
-            raise web.HTTPSeeOther(f"/t/{room}#chat")
+            raise self._back_to(request, f"/t/{room}#m{id}", words.name)
         if change.again:
             said = await said_before(self._backend, room, change, self._render)
             return _json(said)
         return _json(said_of(change.chat or {}, self._render), status=201)
 
     # Internal
+
+    def _back_to(self, request: web.Request, place: str, name: str) -> web.HTTPSeeOther:
+        """To the message that was said; the form there knows the name that was given here."""
+        answer = web.HTTPSeeOther(place)
+        if name.strip():
+            answer.set_cookie(
+                NAME_COOKIE,
+                quote(clean_name(name)),
+                max_age=NAME_LIFE,
+                path="/",
+                secure=site_of(request, self._settings.trusted_proxies).scheme == "https",
+                httponly=True,
+                samesite="Lax",
+            )
+        return answer
 
     @staticmethod
     async def _words(request: web.Request) -> tuple[Words, bool]:

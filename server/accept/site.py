@@ -13,9 +13,11 @@ from typing import Any, Final
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
+from msgspec.structs import replace
 from yarl import URL
 
 from server.accept.access import Role, keys_of
+from server.accept.chat import given_name
 from server.accept.guard import room_of, site_of
 from server.accept.keys import Founder, Made, set_cookie
 from server.accept.uploads import Uploads
@@ -31,6 +33,8 @@ SAMPLE_NAME: Final = "trips.tsv"
 # Bytes of the sample fed at a time.
 SAMPLE_STEP: Final = 256 * 1024
 
+# Quotes of those who write are escaped, so this is in links alone.
+_PLACE: Final = re.compile(r'href="#(?P<place>r(?P<row>[0-9]{1,12})(?:c(?P<column>[0-9]{1,5}))?)"')
 _NUMBER: Final = re.compile(r"[-+−]?(\d{1,3}([,\u202f\u00a0 ]\d{3})+|\d+)?([.,]\d+)?%?")
 
 
@@ -149,13 +153,17 @@ class SiteDoor:
                 set=room_view.registers,
                 whole=True,
             )
+        rows = document.rows if document and page else 0
+        size = page.page_size if page else 1
         return {
             "uuid": room,
             "node": self._node,
             "role": role.value,
             "share_url": f"{site_of(request, self._settings.trusted_proxies).origin}/t/{room}",
             "document": document,
-            "chat": chat,
+            "chat": [replace(each, html=placed(each.html, rows, size)) for each in chat],
+            "named_cells": {cell for each in chat for cell in named_cells(each.html)},
+            "own_name": given_name(request),
             "page": page,
             "upload": room_view.upload if room_view else None,
             "page_count": page_count(document.rows, page.page_size) if document and page else 1,
@@ -166,6 +174,23 @@ class SiteDoor:
             "encodings": CHOICES,
             "boot_json": json_for_script(boot),
         }
+
+
+def placed(html: str, rows: int, size: int) -> str:
+    """A message's `html` whose places in a table of `rows` are links to their pages of `size`."""
+
+    def link(found: re.Match[str]) -> str:
+        row = int(found["row"])
+        page = f"?page={-(-row // size)}" if row <= rows else ""
+        return f'href="{page}#{found["place"]}"'
+
+    return _PLACE.sub(link, html)
+
+
+def named_cells(html: str) -> list[tuple[int, int]]:
+    """Rows and columns, both from 1, of the cells that a message links to."""
+    places = _PLACE.finditer(html)
+    return [(int(each["row"]), int(each["column"])) for each in places if each["column"]]
 
 
 def numeric_columns(page: PageMessage) -> list[bool]:

@@ -141,9 +141,10 @@ async def test_a_message_by_any_door_is_heard_at_all_doors(any_node: Node) -> No
     form = {"body": "by a form\r\nof two lines", "name": "Heron"}
     async with any_node.http.post(CHAT, data=form, allow_redirects=False) as response:
         assert response.status == 303
-        assert response.headers["Location"] == f"/t/{ROOM}#chat"
+        place = response.headers["Location"]
     await viewer.settles(lambda v: len(talk(v)) == 2)
     said = talk(viewer)[1]
+    assert place == f"/t/{ROOM}#m{said['id']}"
     assert (said["name"], said["body"]) == ("Heron", "by a form\nof two lines")
     async with any_node.http.get(f"/t/{ROOM}") as response:
         page = await response.text()

@@ -467,10 +467,41 @@ async def test_without_scripts_the_chat_is_read_and_written(
     await plain.page.wait_for_selector("#log .said")
     assert await plain.page.inner_text("#log bdi") == "Heron <b>"
     assert await plain.page.inner_text("#log .message") == "plain\nwords about r7"
-    assert await plain.page.get_attribute("#log a.ref", "href") == "#r7"
+    assert await plain.page.get_attribute("#log a.ref", "href") == "?page=1#r7"
+    # What was said is in sight, and who said it need not say so again.
+    id = await plain.page.get_attribute("#log .message", "id")
+    assert plain.page.url == f"{room}#{id}"
+    assert await plain.page.input_value("#say [name=name]") == "Heron <b>"
     assert (await plain.page.inner_text("#log time")).endswith("UTC")
     # With scripts the same message is taken over from the page, not said twice.
     here = await open_window(new_window, room)
     await hears(here, "words about r7")
+    await here.page.click("#log a.ref")
+    await here.page.wait_for_selector("tr.target th[data-row='7']")
     boot = json.loads(await here.page.inner_text("#boot") or "{}")
     assert boot["uuid"] == room.rsplit("/", 1)[1]
+
+
+async def test_without_scripts_a_place_in_a_message_leads_to_its_page(
+    new_window: Callable[..., Any], node: Node
+) -> None:
+    room = await put_table(node, table(300) + b"301\t" + b"long " * 400 + b"\n")
+    plain = await Window.open(new_window, room, java_script_enabled=False)
+    lines = "\n".join(f"line {number}" for number in range(60))
+    for body in (lines, "see r201, r201c2 and r301", "the last"):
+        await plain.page.fill("#say [name=body]", body)
+        await plain.page.click("#say [data-action=say]")
+        await plain.page.wait_for_selector(f"#log .message:has-text('{body.splitlines()[0]}')")
+    last = await plain.page.locator("#log .message").last.bounding_box()
+    seen = await plain.page.locator("#talk").bounding_box()
+    assert last
+    assert seen
+    assert seen["y"] <= last["y"] <= seen["y"] + seen["height"] - last["height"]
+    for place, page_no in (("r201", 3), ("r201c2", 3), ("r301", 4)):
+        await plain.page.click(f"#log a.ref:text-is('{place}')")
+        await plain.page.wait_for_url(f"**?page={page_no}#{place}")
+        box = await plain.page.locator(f"#{place}").bounding_box()
+        assert box
+        assert 0 < box["y"] < 800
+        # A long cell leaves room for the others.
+        assert box["height"] < 200

@@ -37,6 +37,7 @@ export function pageInHtml({ uuid, state }) {
  * @param {HTMLTableCellElement} cell
  */
 function text(cell) {
-  const first = cell.firstChild;
+  // A long one stands in a box of its own.
+  const first = (cell.querySelector(":scope > div") ?? cell).firstChild;
   return first instanceof Text ? first.data : "";
 }

@@ -44,8 +44,8 @@ export class Refs {
     document.addEventListener("click", (event) => {
       const link = event.target instanceof Element ? event.target.closest("a.ref") : null;
       // With another key it is to open elsewhere, as the browser does it.
-      if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      const place = placeOf(link.getAttribute("href") ?? "");
+      if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      const place = placeOf(link.hash);
       if (!place) return;
       event.preventDefault();
       this.#followed();
