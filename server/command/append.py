@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Final
 
-from server.command.client import Client, Table, persistently
+from server.command.client import Added, Client, Table, persistently
 from server.command.console import Console, Progress
 from server.command.failures import Failure, Refusal, Unreachable
 from server.command.link import Link
@@ -36,7 +36,7 @@ _AT_THE_DOOR: Final = frozenset({"rate_limited", "node_full"})
 async def append(link: Link, path: str, name: str | None, *, console: Console) -> None:
     """Add the rows of `path` (`-`: standard input); print the link first. Raises `Failure`."""
     opened = open_stream(path)
-    added = 0
+    added = Added(0)
     try:
         rows = _Rows(opened, console)
         async with Client(link) as client:
@@ -53,16 +53,29 @@ async def append(link: Link, path: str, name: str | None, *, console: Console) -
                     link = await client.new_room()
                     tell(console, link, made=True)
                 if table is None and opened.size is not None:
-                    added = (await Pushing(client, link, File(path), name, console).once()).rows
+                    pushing = Pushing(client, link, File(path), name, console)
+                    added = Added((await pushing.once()).rows)
                 else:
                     if table is None:
                         table = await _begin_table(client, link, rows, name, console)
-                        added = table.rows
-                    added += await _send(client, link, rows, table, console)
+                        added = Added(table.rows)
+                    added = added.and_then(await _send(client, link, rows, table, console))
     finally:
         opened.stream.close()
         console.clear()
-    console.note(f"Added {added:,} {'row' if added == 1 else 'rows'}.")
+    console.note(f"Added {_rows(added.rows)}.")
+    if added.ragged:
+        these = "This row has" if added.rows == 1 else f"{added.ragged:,} of these rows have"
+        if added.ragged == 1 < added.rows:
+            these = "1 of these rows has"
+        console.note(
+            f"{these} another number of columns than the table "
+            f"({added.ragged_columns:,} instead of {added.columns:,})."
+        )
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 async def _begin_table(
@@ -78,8 +91,8 @@ async def _begin_table(
     )
 
 
-async def _send(client: Client, link: Link, rows: _Rows, table: Table, console: Console) -> int:
-    added = 0
+async def _send(client: Client, link: Link, rows: _Rows, table: Table, console: Console) -> Added:
+    added = Added(0)
 
     def may_repeat(failure: Refusal | Unreachable) -> bool:
         if isinstance(failure, Unreachable):
@@ -93,22 +106,22 @@ async def _send(client: Client, link: Link, rows: _Rows, table: Table, console: 
         shown = await persistently(lambda: client.table(link), _will_pass, console)
         rows.begin(shown or table)
         try:
-            added += await persistently(
-                lambda: client.append(link, rows.request()), may_repeat, console
+            added = added.and_then(
+                await persistently(lambda: client.append(link, rows.request()), may_repeat, console)
             )
         except Unreachable as failure:
             if not failure.lost:
                 raise
             raise Failure(
-                f"{failure.message} It is certain that {added:,} rows were added; nobody knows how "
-                f"many of the next {rows.sent:,} bytes. Look at the end of the table."
+                f"{failure.message} It is certain that {added.rows:,} rows were added; nobody "
+                f"knows how many of the next {rows.sent:,} bytes. Look at the end of the table."
             ) from None
         except Refusal as refusal:
-            if not added:
+            if not added.rows:
                 raise
             raise Failure(
-                f"{refusal.message} That is about the last rows; the {added:,} before them are in "
-                "the table."
+                f"{refusal.message} That is about the last rows; the {added.rows:,} before them "
+                "are in the table."
             ) from None
     return added
 

@@ -43,6 +43,21 @@ class Table(NamedTuple):
     escape: bytes
 
 
+class Added(NamedTuple):
+    """Rows that were added. `ragged` of them have another number of cells than the table has
+    `columns`, the first of them `ragged_columns`."""
+
+    rows: int
+    ragged: int = 0
+    ragged_columns: int = 0
+    columns: int = 0
+
+    def and_then(self, more: Added) -> Added:
+        """Both of them."""
+        first = self if self.ragged else more
+        return first._replace(rows=self.rows + more.rows, ragged=self.ragged + more.ragged)
+
+
 class Client:
     """One server. A context manager."""
 
@@ -112,11 +127,14 @@ class Client:
             )
         )
 
-    async def append(self, link: Link, body: Body) -> int:
+    async def append(self, link: Link, body: Body) -> Added:
         """Append rows; how many there were."""
         path = f"/api/rooms/{link.room}/document/rows"
         answer = await self._ask("POST", path, headers=link.headers, body=body)
-        return self._count(answer.get("rows_added"))
+        document = answer.get("document")
+        columns = document.get("columns") if isinstance(document, dict) else None
+        counts = answer.get("ragged", 0), answer.get("ragged_columns", 0), columns or 0
+        return Added(self._count(answer.get("rows_added")), *map(self._count, counts))
 
     # Internal
 

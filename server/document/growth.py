@@ -14,6 +14,7 @@ from msgspec import structs
 
 from server.document.blocks import BLOCK_SIZE, COLUMN_LIMIT, COMPRESSION, RECORD_LIMIT, Block
 from server.document.dialect import BOM, Dialect, without_quotes
+from server.document.records import read_records
 from server.document.report import ParseReport, ReportBuilder
 from server.document.scan import LINE_ENDS, Head, Scanner, split_lines
 from server.errors import TooLarge
@@ -307,6 +308,29 @@ def count(report: ParseReport, pieces: Sequence[Piece], dialect: Dialect) -> Par
             builder.note("runaway_quote")
         now = builder.report()
     return structs.replace(now, quote=report.quote, escape=report.escape)
+
+
+def ragged(pieces: Sequence[Piece], dialect: Dialect, columns: int) -> tuple[int, int]:
+    """How many of these records do not have `columns` cells; and what the first of them has."""
+    found = width = 0
+    for piece in pieces:
+        by = without_quotes(dialect) if piece.literal else dialect
+        report = ParseReport(
+            encoding=by.encoding,
+            delimiter=by.delimiter,
+            quote=by.quote,
+            escape=by.escape,
+            skip_space=by.skip_space,
+            columns=columns,
+        )
+        builder = ReportBuilder(report)
+        builder.add(Scanner(by).outside(piece.source))
+        odd = builder.report()
+        if odd.ragged and not found:
+            rows = read_records(piece.source, by, odd.ragged_records[0], 1)
+            width = max(map(len, rows), default=0)
+        found += odd.ragged
+    return found, width
 
 
 def missing_line_end(

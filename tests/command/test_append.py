@@ -191,6 +191,22 @@ async def test_an_upload_in_the_room_is_waited_for(node: Node, start: StartProgr
     assert await content(node) == b"id\tname\n1\tone\n2\ttwo\n"
 
 
+async def test_rows_of_another_width_than_the_table_are_told_of(node: Node) -> None:
+    await node.put(b"a\tb\tc\n1\t2\t3\n", name="t.tsv")
+    link = f"{node.url}/t/{ROOM}"
+    end = await tablecast("append", "-", to=link, given=b"1,2,3\n" * 120)
+    assert end.code == 0
+    assert "Added 120 rows." in end.errors
+    width = "another number of columns than the table"
+    assert f"120 of these rows have {width} (1 instead of 3)." in end.errors
+    end = await tablecast("append", "-", to=link, given=b'1\t2\t3\n"x\ty"\t2\n')
+    assert f"1 of these rows has {width} (2 instead of 3)." in end.errors
+    end = await tablecast("append", "-", to=link, given=b"1\t2\n")
+    assert f"This row has {width} (2 instead of 3)." in end.errors
+    end = await tablecast("append", "-", to=link, given=b"1\t2\t3\n")
+    assert width not in end.errors
+
+
 async def test_rows_that_were_not_taken_are_sent_again(serve: StartServer) -> None:
     refusals = [
         problem(429, "rate_limited", "Too fast."),
