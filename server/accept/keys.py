@@ -156,9 +156,6 @@ class KeysDoor:
             )
         own = None if seconds == longest else seconds
         rev = await self._change(request, room, lambda snapshot: ownership.set_life(snapshot, own))
-        # The documents' lives follow the room's.
-        registers = (await self._backend.snapshot(room)).registers
-        await self._backend.keep(room, versions.kept_documents(registers))
         return _json({"seconds": seconds, "rev": rev})
 
     async def delete_room(self, request: web.Request) -> web.StreamResponse:
@@ -200,13 +197,16 @@ class KeysDoor:
             snapshot = await self._backend.snapshot(room)
             leave = keys.owning(snapshot)
             change = decide(snapshot)
-            if change is None:
-                return snapshot.rev
-            change["expect"] |= leave.expect
-            try:
-                return (await self._backend.append(room, **change)).rev
-            except Conflict:
-                continue
+            rev = snapshot.rev
+            if change is not None:
+                change["expect"] |= leave.expect
+                try:
+                    rev = (await self._backend.append(room, **change)).rev
+                except Conflict:
+                    continue
+            # The documents' lives follow the room's, which may be another one from now on.
+            await self._backend.keep(room, versions.kept_documents(snapshot.registers))
+            return rev
         raise Conflict("The room changes too quickly just now; nothing was changed. Try again.")
 
 

@@ -102,6 +102,7 @@ class Place:
         self._guard = guard
         self._owner = secrets.token_hex(8)
         self._versions: list[changes.Register] = []
+        self._others: list[str] = []  # ids of all else that the room can come to show
 
     # API
 
@@ -127,6 +128,7 @@ class Place:
             self.upload = msgspec.convert(change["set"]["upload"], Upload)
             self.version = versions.next_version(snapshot)
             self._versions = versions.versions_of(snapshot)
+            self._others = versions.kept_documents(snapshot.registers)
             # Its sender tries again to resume; that must not find it given up.
             self.held = not resumes
             try:
@@ -204,6 +206,14 @@ class Place:
         )
         await self._append(change)
         return versions.fallen(self._versions, change)
+
+    async def keep(self, *own: str) -> None:
+        """Let all that the room can show live on, and the bytes with the ids `own`.
+
+        Perhaps nobody looks at the room, and uploads are the only use of it.
+        """
+        ids = [*own, *self._others]
+        await persistently(lambda: self._backend.keep(self._room, ids))
 
     async def give_up(self) -> bool:
         """Bring back what the upload replaced; False if the place was not held any more."""

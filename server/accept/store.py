@@ -32,6 +32,8 @@ PROGRESS_INTERVAL: Final = 0.25
 # between two looks whether that is so.
 QUIET_LIMIT: Final = 10.0
 LOOK_INTERVAL: Final = 1.0
+# Seconds between two prolongations of what the room has beside this upload: less than any life.
+KEEP_INTERVAL: Final = 15.0
 # Seconds without a byte from the uploader before the upload is given up.
 IDLE_LIMIT: Final = 60.0
 
@@ -100,6 +102,7 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._told_at = 0.0
         self._renew_at = 0.0
+        self._kept_at = -math.inf
 
     # API
 
@@ -209,6 +212,9 @@ class Store:
         """Tell the room how far the upload is, and renew its lease."""
         self._told_at = asyncio.get_running_loop().time()
         self._renew_at = self._told_at + self._renew_after
+        if self._told_at - self._kept_at >= KEEP_INTERVAL:
+            self._kept_at = self._told_at
+            await self._place.keep()
         arriving = self._arriving
         await self._place.tell(
             self.told(), arriving.received, is_plain=arriving.is_plain, is_quiet=self._is_quiet()

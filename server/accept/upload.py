@@ -27,7 +27,7 @@ import msgspec
 from server.accept.access import NO_KEYS, Guard
 from server.accept.cutting import Cutting, UploadLimits
 from server.accept.filename import clean_filename
-from server.accept.place import Place, Times, Wanted, persistently
+from server.accept.place import Place, Times, Wanted
 from server.accept.spool import notes_of_file
 from server.accept.store import Batch, Store
 from server.document.cutter import CutSoFar
@@ -377,7 +377,7 @@ class Ingest:
                 "The table before it is back; start it again."
             )
         document = self.describe(so_far, complete=True)
-        await persistently(lambda: self._backend.keep(self.room, [self.id]))
+        await self._place.keep(self.id)
         fallen = await self._place.complete(document)
         self._end("completed")
         for old in fallen:
