@@ -18,7 +18,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,7 @@ import msgspec
 from server.accept.access import NO_KEYS, Guard
 from server.accept.cutting import Cutting, UploadLimits
 from server.accept.filename import clean_filename
+from server.accept.kept import told_without_table
 from server.accept.place import Place, Times, Wanted
 from server.accept.spool import notes_of_file
 from server.accept.store import Batch, Store
@@ -133,6 +134,7 @@ class Ingest:
         self._chosen = recut.chosen if recut is not None else ()
         self._of = recut.document if recut is not None else None
         self._source = recut.source if recut is not None else None
+        self._tell_failed = failed
         self._store = Store(
             backend,
             room,
@@ -140,7 +142,7 @@ class Ingest:
             self,
             self._cutting.so_far,
             lease=limits.lease,
-            failed=failed,
+            failed=self._failed,
             heard_at=heard_at,
         )
         # Nobody sends what is cut anew, so nobody can be silent.
@@ -207,20 +209,22 @@ class Ingest:
         self._backend.counts.upload_bytes += len(chunk)
         was_busy, self._store.busy = self._store.busy, True
         try:
-            await self._cutting.feed(chunk)
+            with self._in_room():
+                await self._cutting.feed(chunk)
         finally:
             self._store.busy = was_busy
         self._store.alive()
 
     async def finish(self) -> Document:
         """No more bytes come: store the rest and make the document complete."""
-        self._check()
-        self._check_size()
-        self._store.busy = True
-        await self._cutting.finish()
-        await self._store.drained()
-        self._check()
-        return await self._complete()
+        with self._in_room():
+            self._check()
+            self._check_size()
+            self._store.busy = True
+            await self._cutting.finish()
+            await self._store.drained()
+            self._check()
+            return await self._complete()
 
     async def abort(self) -> None:
         """Give the upload up and bring back what it replaced. Idempotent, bounded in time."""
@@ -340,6 +344,24 @@ class Ingest:
             seconds = time.monotonic() - self._began
             said = {"tablecast.room": room_id(self.room), "tablecast.outcome": outcome}
             counts.spans.past("upload", seconds, said)
+
+    def _failed(self, error: TablecastError) -> None:
+        self._explain(error)
+        if self._tell_failed is not None:
+            self._tell_failed(error)
+
+    @contextlib.contextmanager
+    def _in_room(self) -> Iterator[None]:
+        """Errors are told as they are true in this room."""
+        try:
+            yield
+        except TablecastError as error:
+            self._explain(error)
+            raise
+
+    def _explain(self, error: TablecastError) -> None:
+        if self._place.upload.previous is None:
+            told_without_table(error)
 
     def _check(self) -> None:
         if self._store.error is not None:

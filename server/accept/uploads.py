@@ -9,6 +9,7 @@ from typing import Final
 
 from server.accept.access import Guard
 from server.accept.cutting import UploadLimits
+from server.accept.kept import told_without_table
 from server.accept.upload import SENDING, Ingest, Recut
 from server.document.cutter import document_too_large
 from server.document.messages import Person
@@ -77,7 +78,9 @@ class Uploads:
             self._may_begin()
         limit = self._limits.document
         if size is not None and size > limit:
-            raise document_too_large(limit)
+            error = document_too_large(limit)
+            told_without_table(error)  # nobody has looked yet whether there is one
+            raise error
         ingest = Ingest(
             self._backend,
             room,

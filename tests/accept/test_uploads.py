@@ -595,6 +595,35 @@ async def test_a_file_that_says_it_is_too_large_is_refused_before_it_is_sent(
     assert not any("upload" in told.get("set", {}) for told in other.seen if not told.get("whole"))
 
 
+async def test_only_where_there_was_a_table_it_is_said_that_everyone_keeps_it(
+    start_node: StartNode,
+) -> None:
+    node = await start_node(document_limit=512 * 1024)
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(100)
+    viewer = await node.join()
+    kept = "Everyone keeps what they had."
+
+    async def told() -> list[str]:
+        url = f"/api/rooms/{ROOM}/document"
+        problem = await node.refusal("PUT", url, 415, "not_text", data=picture)
+        await viewer.say("upload", name="a.png", size=len(picture))
+        await viewer.expect("ack")
+        await viewer.say_raw(picture)
+        await viewer.say("upload_end")
+        return [problem["detail"], (await viewer.expect("error"))["message"]]
+
+    for words in await told():
+        assert kept not in words
+        assert words.endswith(".")
+    large = bytes(512 * 1024 + 1)
+    problem = await node.refusal("PUT", f"/api/rooms/{ROOM}/document", 413, "too_large", data=large)
+    assert kept not in problem["detail"]
+    await node.put(table(10))
+    await viewer.settles(lambda v: v.registers.get("document") is not None)
+    for words in await told():
+        assert words.endswith(kept)
+
+
 async def test_a_file_as_large_as_the_limit_is_taken(start_node: StartNode) -> None:
     node = await start_node(document_limit=len(OLD))
     viewer = await node.join()
