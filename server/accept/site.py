@@ -24,6 +24,7 @@ from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.encodings import CHOICES
 from server.document.messages import Document, PageMessage, Said, State, encode
+from server.document.sheets import reads_parquet
 from server.errors import Missing, PageOutOfRange, Unavailable
 from server.live.reader import Reader, page_count, page_offset
 from server.live.talk import Render, told
@@ -59,10 +60,16 @@ class SiteDoor:
         self._settings = settings
         self._node = node
         self._render = render
+        # What this node can read, as the pages offer it.
+        self._kinds = ["TSV", "CSV", "Excel", "OpenDocument", *(["Parquet"] * reads_parquet())]
         self._sample = web_root / "sample" / SAMPLE_NAME
 
     async def start(self, request: web.Request) -> web.StreamResponse:
-        context = {"node": self._node, "limit_text": filesize(self._settings.document_limit)}
+        context = {
+            "node": self._node,
+            "limit_text": filesize(self._settings.document_limit),
+            "kinds": self._kinds,
+        }
         return _uncached(aiohttp_jinja2.render_template("start.html", request, context))
 
     async def room(self, request: web.Request) -> web.StreamResponse:
@@ -172,6 +179,7 @@ class SiteDoor:
             "deleted": bool(room_view and room_view.registers.get("deleted")),
             "room_life": int(self._settings.room_life),
             "encodings": CHOICES,
+            "kinds": self._kinds,
             "boot_json": json_for_script(boot),
         }
 

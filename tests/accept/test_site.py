@@ -292,3 +292,16 @@ def test_sizes_are_said_in_few_digits() -> None:
     sizes = {0: "0 bytes", 1: "1 byte", 1023: "1023 bytes", 1024: "1 KB", 1536: "1.5 KB"}
     sizes |= {1 << 20: "1 MB", 1 << 30: "1 GB", 99_000_000: "94.4 MB"}
     assert {size: filesize(size) for size in sizes} == sizes
+
+
+@pytest.mark.parametrize("has_reader", [True, False])
+async def test_parquet_is_offered_only_where_it_can_be_read(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch, has_reader: bool
+) -> None:
+    monkeypatch.setattr("server.accept.site.reads_parquet", lambda: has_reader)
+    node = await start_node()
+    for address in ("/", f"/t/{ROOM}"):
+        async with node.http.get(address) as response:
+            page = await response.text()
+        assert "OpenDocument" in page
+        assert ("Parquet" in page) == has_reader

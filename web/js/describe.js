@@ -77,7 +77,7 @@ export class Description {
       this.#emptyText.textContent = "It shows here as soon as one of the presenters has chosen it. Only presenters upload in this room now.";
     } else {
       this.#emptyTitle.textContent = "This room has no table yet";
-      this.#emptyText.textContent = "Drop a TSV, CSV, Excel, OpenDocument or Parquet file anywhere on this page, packed or not. Everyone who has the link sees it at once.";
+      this.#emptyText.textContent = `Drop a ${this.#emptyText.dataset.kinds} file anywhere on this page, packed or not. Everyone who has the link sees it at once.`;
     }
   }
 }

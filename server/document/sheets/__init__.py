@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -124,6 +125,11 @@ def file_too_large(kind: Kind) -> TooLarge:
         what="sheet_file",
         limit=limit,
     )
+
+
+def reads_parquet() -> bool:
+    """Whether what reads Parquet files is installed; nothing of it is loaded here."""
+    return find_spec("pyarrow") is not None
 
 
 def list_sheets(path: str | os.PathLike[str], kind: Kind) -> list[SheetInfo]:
