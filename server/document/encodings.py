@@ -181,6 +181,10 @@ _MIN_ZEROS = 0.03
 """Share of zero bytes on one side of 16-bit characters. Digits, separators and line ends have one
 in every script; a table has more of them than this."""
 
+_ASCII_TEXT = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
+_ASCII_ZEROS = 0.9
+"""As `_MIN_ZEROS`, where each other byte is one of `_ASCII_TEXT`. In other scripts some are not."""
+
 
 def _wide(sample: bytes) -> Encoding | None:
     """UTF-16 or UTF-32 without a mark: zero bytes at the same place in nearly every unit."""
@@ -197,6 +201,10 @@ def _wide(sample: bytes) -> Encoding | None:
     high = {"utf-16-be": zeros[0] + zeros[2], "utf-16-le": zeros[1] + zeros[3]}
     name = max(high, key=high.__getitem__)
     if high[name] < max(_MIN_ZEROS * 2 * units, 9 * min(high.values())):
+        return None
+    # Where all other bytes are ASCII, they are a few ideographs among ASCII at most, or else 8-bit
+    # text with zero bytes in it.
+    if not sample.translate(None, _ASCII_TEXT + b"\0") and high[name] < _ASCII_ZEROS * 2 * units:
         return None
     text = sample.decode(name, "replace")
     # Zero bytes here and there in 8-bit text make wild characters of their neighbours.

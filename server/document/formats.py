@@ -14,8 +14,14 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 # A spreadsheet takes a cell that begins so for a formula (https://owasp.org/www-community/attacks/
-# CSV_Injection); a plain number is none.
-_FORMULA: Final = re.compile(r"[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+# CSV_Injection); a plain number is none, and
+# before it may stand what nobody sees: white space, controls, and Unicode's category Cf.
+_UNSEEN: Final = (
+    r"\s\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+_FORMULA: Final = re.compile(rf"[{_UNSEEN}]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 _PLAIN_NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?%?")
 
 Rows = Iterable[Sequence[str]]
@@ -93,6 +99,7 @@ class _Separated:
         self._delimiter = delimiter
         self._end = end
         self._defuse = defuse
+        self._begun = False
         self._lines: list[str] = []
         # With \r\n as its line end the csv module quotes every cell that holds either character.
         self._csv = csv.writer(self, delimiter=delimiter, lineterminator="\r\n")
@@ -113,12 +120,23 @@ class _Separated:
             self._csv.writerows(table)
             text = "".join(line + self._end for line in self._lines)
             self._lines = []
+        if text and not self._begun:
+            self._begun = True
+            text = self._without_mark(text)
         return text.encode()
 
     def end(self) -> bytes:
         return b""
 
     # Internal
+
+    def _without_mark(self, text: str) -> str:
+        """The same, if what it begins with is a cell's, not a byte order mark."""
+        if not text.startswith("\ufeff"):
+            return text
+        # Without quotes around it the cell has none inside, nor a delimiter or a line end.
+        end = min(at for mark in (self._delimiter, self._end) if (at := text.find(mark)) >= 0)
+        return f'"{text[:end]}"{text[end:]}'
 
     def _plain(self, rows: Sequence[Sequence[str]]) -> str | None:
         """The lines if no cell of them needs quotes, which is five times as fast to find out."""

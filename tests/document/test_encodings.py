@@ -244,3 +244,22 @@ def test_a_mark_is_left_out_at_the_beginning_only():
     transcoder = Transcoder("utf-16-be")
     assert transcoder.feed(b"\xfe") == b""
     assert transcoder.feed(b"\xff\x00a\xfe\xff") == "a\ufeff".encode()
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        b"a,b\n1\0,2\0\n",
+        b"id,v\n" + b"".join(b"%d\0,%d\0\n" % (n % 10, n % 10) for n in range(50)),
+        b"a\0b\0c\0,d\n" * 3,
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_zero_bytes_in_ascii_do_not_make_it_utf_16(sample, whole):
+    assert sniff_encoding(sample, whole=whole).name == "utf-8"
+
+
+@pytest.mark.parametrize("text", ["a\n", "id,v\r\n1,2\r\n", "id\tcity – name\n1\tParis\n"])
+@pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be"])
+def test_short_utf_16_is_known_all_the_same(text, name):
+    assert sniff_encoding(text.encode(name), whole=True).name == name

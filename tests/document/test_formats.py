@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,26 @@ def test_formulas_are_defused_on_request(cell: str) -> None:
         1
     ] == ["'" + cell]
     assert list(csv.reader(io.StringIO(written(CSV, ["h"], [[cell]]), newline="")))[1] == [cell]
+
+
+def test_no_invisible_character_hides_a_formula() -> None:
+    unseen = [char for code in range(0x110000) if category(char := chr(code)) in ("Cf", "Cc", "Zs")]
+    assert [char for char in unseen if defused(f"{char}=1+1") != f"'{char}=1+1"] == []
+    assert defused("\ufeff\u200b \ufeff@SUM(A1)").startswith("'")
+    assert defused("\ufeffplain") == "\ufeffplain"
+
+
+@pytest.mark.parametrize("format", [TSV, CSV])
+@pytest.mark.parametrize("header", [[], ["\ufeff=1+1", "b"], ["\ufeff"], ["\ufeff,\t", "b"]])
+def test_a_cell_at_the_beginning_is_not_taken_for_a_byte_order_mark(
+    format: Format, header: list[str]
+) -> None:
+    rows = [["\ufeffx", "y"], ["\ufeffz"]]
+    told = written(format, header, rows)
+    assert not told.startswith("\ufeff")
+    delimiter = "\t" if format is TSV else ","
+    read = list(csv.reader(io.StringIO(told, newline=""), delimiter=delimiter))
+    assert read == [header] * bool(header) + rows
 
 
 @pytest.mark.parametrize("cell", ["-5", "+3.20", "-1,234.5", "1e-5", "-12%", "a=b", "x-y", ""])
