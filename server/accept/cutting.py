@@ -41,7 +41,7 @@ class Cutting:
     """Give it the file by `feed` and `finish`, which raise what is wrong with it; then `close`.
 
     `put` gets each batch before the next is cut, also one without blocks: there was work.
-    `converts` is called when a spreadsheet is being read, which takes its time. `notes`: codes that
+    `converts` is called when a spreadsheet is to be read, which takes its time. `notes`: codes that
     the report has from the beginning.
     """
 
@@ -155,8 +155,9 @@ class Cutting:
 
     async def _read_sheet(self, spool: Spool) -> None:
         """Turn the spooled file into a table, as if that had been sent."""
+        # Waiting for its turn is no silence either.
+        self._converts()
         async with self._limits.conversions:
-            self._converts()
             opened = await asyncio.to_thread(spool.table, self._sheet)
             pieces, self._sheet, self.sheets, self._notes = opened
             self._intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import zipfile
@@ -10,7 +11,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from server.accept.cutting import Cutting, UploadLimits
+from server.accept.store import Batch
 from tests.accept.client import ROOM, Node
+from tests.room_client import PATIENCE
 
 XLS = Path(__file__).parents[1] / "data" / "sheet-stations.xls"
 
@@ -152,3 +156,34 @@ async def test_a_download_says_how_its_bytes_are_written(
     data, told, name = await download(node)
     assert (data, name) == (source, "table.csv")
     assert told.endswith(kind)
+
+
+async def test_a_workbook_that_waits_for_its_turn_is_not_taken_for_silent() -> None:
+    limits = UploadLimits(
+        document=10**6,
+        record=10**6,
+        columns=100,
+        page_size=100,
+        lease=30,
+        pause=0,
+        conversions=asyncio.Semaphore(0),
+    )
+    told = asyncio.Event()
+    batches: list[Batch] = []
+
+    async def put(batch: Batch) -> None:
+        batches.append(batch)
+
+    cutting = Cutting(
+        "t.xlsx", limits, put=put, converts=told.set, sheet=None, dialect=None, encoding=None
+    )
+    await cutting.feed(workbook(one=[["id", "name"], ["1", "first"]]))
+    finishing = asyncio.create_task(cutting.finish())
+    try:
+        await asyncio.wait_for(told.wait(), PATIENCE)
+        assert cutting.sheets is None
+        limits.conversions.release()
+        await asyncio.wait_for(finishing, PATIENCE)
+    finally:
+        cutting.close()
+    assert sum(block.records for batch in batches for block in batch.blocks) == 2
