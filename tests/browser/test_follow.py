@@ -273,6 +273,29 @@ async def test_a_link_to_a_row_opens_there_for_its_reader_alone(
     await here.shows(1, "1")
 
 
+async def test_a_link_to_a_page_opens_there_for_its_reader_alone(
+    new_window: NewWindow, room: str
+) -> None:
+    here = await open_window(new_window, room)
+    late = await open_window(new_window, f"{room}?page=3")
+    await late.shows(3, "201")
+    await browses(late)
+    assert "page 1" in await late.page.inner_text("#following p")
+    assert late.page.url == room
+    await here.go_to(5)
+    await here.shows(5)
+    await late.page.wait_for_selector("#following p:has-text('page 5')")
+    await late.shows(3, "201")
+    # With a row of that page, the row is shown.
+    at_row = await open_window(new_window, f"{room}?page=3#r250")
+    await row_in_sight(at_row, 250)
+    await browses(at_row)
+    # Where the room is anyway there is nothing to browse.
+    there = await open_window(new_window, f"{room}?page=5")
+    await there.shows(5)
+    await follows(there)
+
+
 async def test_the_link_of_a_row_is_copied(new_window: NewWindow, room: str) -> None:
     here = await open_window(new_window, room, permissions=["clipboard-read", "clipboard-write"])
     await here.page.click("th[data-row='7']")

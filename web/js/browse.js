@@ -49,11 +49,17 @@ export class Browse {
    * @param {Session} session
    * @param {import("./access.js").Access} access
    * @param {import("./notices.js").Notices} notices
+   * @param {PageMessage|null} own  a page that this viewer browses from the beginning
    */
-  constructor(session, access, notices) {
+  constructor(session, access, notices, own) {
     this.#session = session;
     this.#access = access;
     this.#notices = notices;
+    if (!own) return;
+    this.#browsing = true;
+    this.#own = own;
+    this.#reading = this.#present();
+    this.#chosen = own.page_no;
   }
 
   // API
@@ -90,6 +96,13 @@ export class Browse {
   /** The page that the room is on, kept while this viewer browses. */
   get roomPage() {
     return this.#session.page;
+  }
+
+  /** Its number, from 1, also before the page itself has come. */
+  get roomPageNo() {
+    const { page } = this.#session;
+    const { offset = 0, size = 100 } = this.#session.registers.page ?? {};
+    return page?.page_no ?? Math.floor(offset / size) + 1;
   }
 
   /** Pages of the document as far as it is here; at least one. */

@@ -66,9 +66,9 @@ export class Following {
     this.#line.dataset.state = browsing ? "browsing" : "following";
     // With a single page there is nothing to leave.
     this.#line.hidden = !browsing && pages < 2;
-    this.#text.title = browsing ? `The room is on page ${number(roomPage?.page_no ?? 1)}` : "";
+    this.#text.title = browsing ? `The room is on page ${number(this.#browse.roomPageNo)}` : "";
     if (!browsing) this.#text.textContent = this.#access.canTurn ? "Following the room" : "Following the presenter";
-    else this.#text.replaceChildren(make("span", { class: "long" }, "The room is on "), make("span", { class: "short" }, "Room: "), `page ${number(roomPage?.page_no ?? 1)}`);
+    else this.#text.replaceChildren(make("span", { class: "long" }, "The room is on "), make("span", { class: "short" }, "Room: "), `page ${number(this.#browse.roomPageNo)}`);
     this.#leave.hidden = browsing;
     this.#rejoin.hidden = !browsing;
     const same = roomPage?.document === page?.document && roomPage?.first_row === page?.first_row;

@@ -13,9 +13,12 @@ const boot = JSON.parse(need("#boot", HTMLElement).textContent ?? "");
 const session = new Session(boot.uuid);
 const access = new Access(session, offered);
 const me = new Me(session);
-session.begin(boot, pageInHtml(boot));
-new RoomPage(session, access, me).start();
+const shown = pageInHtml(boot);
+// A link to a page opens there for its reader alone, as one to a row does.
+const asked = new URLSearchParams(location.search).has("page") && shown !== null && shown.first_row - 1 !== (boot.state?.set.page?.offset ?? 0);
+session.begin(boot, asked ? null : shown);
+new RoomPage(session, access, me, asked ? shown : null).start();
 // Where nothing is any more, nothing is waited for.
 if (!access.isDeleted) session.open();
-// ?page= is for reading without scripts; with them everyone is on the room's page.
+// What is shown from now on is another matter than what was asked for.
 if (location.search) history.replaceState(null, "", location.pathname + location.hash);

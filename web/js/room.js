@@ -78,12 +78,13 @@ export class RoomPage {
    * @param {Session} session
    * @param {import("./access.js").Access} access
    * @param {import("./me.js").Me} me
+   * @param {import("./types.js").PageMessage|null} [own]  what this viewer alone is to see at first
    */
-  constructor(session, access, me) {
+  constructor(session, access, me, own = null) {
     this.#session = session;
     this.#access = access;
     this.#me = me;
-    this.#browse = new Browse(session, access, this.#notices);
+    this.#browse = new Browse(session, access, this.#notices, own);
     this.#view = new TableView(session.uuid);
     const announce = /** @param {string} text */ (text) => this.#announce(text);
     this.#turned = new Turned(session, access, this.#browse);
