@@ -47,6 +47,39 @@ async def wired(new_window: Callable[..., Any], room: str, **options: Any) -> tu
     return await wire.open(new_window, room, **options), wire
 
 
+async def test_a_colour_by_chance_makes_way_for_one_that_somebody_has(
+    new_window: Callable[..., Any], room: str
+) -> None:
+    here, wire = await wired(new_window, room)
+    (mine,) = wire.sent_of("me")
+    taken = mine["color"]
+    wire.tell(here_are(person(taken, "Somebody else"), person(taken + 11, "Another")))
+    await until(lambda: len(wire.sent_of("me")) == 2)
+    assert wire.sent_of("me")[1]["color"] not in {taken, (taken + 1) % 10}
+    # Once, on entering: whoever comes later makes way.
+    own = wire.sent_of("me")[1]["color"]
+    wire.tell(here_are(person(own, "A third")))
+    await lists(here, ["A third"])
+    assert len(wire.sent_of("me")) == 2
+
+
+async def test_a_colour_that_was_chosen_stays(new_window: Callable[..., Any], room: str) -> None:
+    here, wire = await wired(new_window, room)
+    await here.page.evaluate(
+        """() => {
+            localStorage.setItem("tablecast.color", "7");
+            localStorage.setItem("tablecast.color.chosen", "1");
+        }"""
+    )
+    await here.page.reload()
+    await here.live()
+    told = len(wire.sent_of("me"))
+    assert wire.sent_of("me")[-1]["color"] == 7
+    wire.tell(here_are(person(7, "Somebody else")))
+    await lists(here, ["Somebody else"])
+    assert len(wire.sent_of("me")) == told
+
+
 async def own_name(window: Window) -> str:
     return await window.page.inner_text("#own-name bdi")
 

@@ -1,11 +1,14 @@
 import { anyAnimal } from "./animals.js";
 import { Emitter } from "./emitter.js";
+import { recall, remember } from "./storage.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
 export const COLORS = 10;
 const NAME_KEY = "tablecast.name";
 const COLOR_KEY = "tablecast.color";
+/** There if its user chose the colour. */
+const CHOSEN_KEY = "tablecast.color.chosen";
 const NAME_CHARACTERS = 40;
 /** What the server takes out of names too: controls, zero widths, and what turns the writing round. */
 const UNSEEN = /[\p{Cc}\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
@@ -18,6 +21,8 @@ export class Me {
   #events = new Emitter();
   #name = "";
   #color = 0;
+  /** Whether it is known who was here when this window came. */
+  #met = false;
 
   /**
    * Must be there before the session is opened, so that whatever is sent then has a name.
@@ -27,11 +32,14 @@ export class Me {
     this.#session = session;
     session.on("message", (message) => {
       if (message.type === "hello") this.#tell();
+      else if (message.type === "here" && message.people) this.#meet(message.people);
     });
     // Another tab of this browser.
     addEventListener("storage", ({ key }) => {
       if (key !== NAME_KEY && key !== COLOR_KEY) return;
-      this.#take(recall(NAME_KEY) ?? this.#name, Number(recall(COLOR_KEY) ?? this.#color));
+      // In this room it may be another colour than the one that is kept.
+      const color = key === COLOR_KEY ? Number(recall(COLOR_KEY) ?? this.#color) : this.#color;
+      this.#take(recall(NAME_KEY) ?? this.#name, color);
     });
     this.#name = cleaned(recall(NAME_KEY) ?? "");
     const color = recall(COLOR_KEY);
@@ -60,10 +68,31 @@ export class Me {
    * @param {number} color
    */
   change(name, color) {
-    if (this.#take(name, color)) this.#remember();
+    const other = color !== this.#color;
+    if (!this.#take(name, color)) return;
+    this.#remember();
+    if (other) remember(CHOSEN_KEY, "1");
   }
 
   // Internal
+
+  /**
+   * On entering, a colour that only chance gave makes way for somebody's who is here.
+   * @param {import("./types.js").Person[]} people
+   */
+  #meet(people) {
+    if (this.#met) return;
+    this.#met = true;
+    if (recall(CHOSEN_KEY) !== null) return;
+    // One of the same name is most likely another window of this browser.
+    const others = people.filter(({ id, name }) => id !== this.#session.viewer && name !== this.#name);
+    const taken = new Set(others.map(({ color }) => color));
+    if (!taken.has(this.#color)) return;
+    for (let step = 1; step < COLORS; step += 1) {
+      const color = (this.#color + step) % COLORS;
+      if (!taken.has(color)) return void this.#take(this.#name, color);
+    }
+  }
 
   /**
    * @param {string} name
@@ -86,21 +115,9 @@ export class Me {
   }
 
   #remember() {
-    try {
-      localStorage.setItem(NAME_KEY, this.#name);
-      localStorage.setItem(COLOR_KEY, String(this.#color));
-    } catch {
-      // Storage can be forbidden; the name lasts as long as the page then.
-    }
-  }
-}
-
-/** @param {string} key */
-function recall(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
+    // Storage can be forbidden; the name lasts as long as the page then.
+    remember(NAME_KEY, this.#name);
+    remember(COLOR_KEY, String(this.#color));
   }
 }
 
