@@ -238,6 +238,23 @@ async def test_guests_point_at_nothing_while_others_present(
     assert await presenter.page.query_selector("tr.pointed") is None
 
 
+async def test_on_a_phone_no_cell_is_covered_by_who_points_at_it(
+    new_window: NewWindow, room: str
+) -> None:
+    wire = Wire()
+    here = await wire.open(new_window, room, viewport={"width": 390, "height": 844})
+    wire.tell(await points(here, 5, name="A very long name indeed"))
+    await tagged(here, 5, "A very long name")
+    # It comes in from beside.
+    await here.page.wait_for_function(
+        """() => {
+            const tag = document.querySelector(".tag").getBoundingClientRect();
+            const number = document.querySelector("th[data-row='5']").getBoundingClientRect();
+            return tag.left >= number.left && tag.right <= number.right;
+        }"""
+    )
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 async def test_the_tag_stands_in_sight_however_far_the_table_is_scrolled(
     new_window: NewWindow, node: Node, width: int

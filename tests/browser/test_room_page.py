@@ -178,6 +178,45 @@ async def test_whatever_stands_in_a_file_is_text(
     assert await window.page.evaluate("window.hit") is None
 
 
+async def test_a_line_break_in_a_cell_shows_and_is_no_part_of_it(
+    new_window: Callable[..., Any], node: Node
+) -> None:
+    window = await open_room(new_window, node, b'a\tb\n"one\ntwo\n\nfour"\tx\n')
+    assert await window.cells(1) == ["one\ntwo\n\nfour", "x"]
+    marks = await window.page.eval_on_selector_all(
+        "#table td .break", "marks => marks.map(mark => getComputedStyle(mark, '::before').content)"
+    )
+    assert marks == ['"↵"'] * 3
+
+
+@pytest.mark.parametrize("size", [(720, 450), (844, 390)], ids=str)
+async def test_a_low_window_has_one_line_below_the_table(
+    new_window: Callable[..., Any], node: Node, size: tuple[int, int]
+) -> None:
+    viewport = {"width": size[0], "height": size[1]}
+    window = await open_room(new_window, node, table(9_000), viewport=viewport)
+    for act in ("nothing", "turned", "selected", "browse"):
+        if act == "turned":
+            await window.go_to(40)
+            await window.shows(40)
+        elif act == "selected":
+            await window.page.click("#table tbody td >> nth=1")
+            await window.page.wait_for_selector("#selection:visible")
+        elif act == "browse":
+            await window.page.keyboard.press("Escape")
+            await window.do("browse")
+        pager = await window.page.locator("#pager").bounding_box()
+        assert pager
+        assert pager["height"] < 60, act
+        for part in await window.page.query_selector_all("#pager :is(button, .turn a)"):
+            if not await part.is_visible():
+                continue
+            box = await part.bounding_box()
+            assert box
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= size[0], act
+        assert await overflow(window) == 0
+
+
 async def test_the_table_reads_without_javascript(
     new_window: Callable[..., Any], node: Node
 ) -> None:

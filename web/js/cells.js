@@ -16,6 +16,9 @@ import { number } from "./format.js";
 
 /** No column is so wide that more characters of a cell could be seen. */
 const CHARACTERS_SHOWN = 1_000;
+const BREAK = /\r\n|\r|\n/;
+/** Lines of a cell that get a mark between them. */
+const MARKS = 50;
 
 /**
  * @param {PageMessage} page
@@ -49,7 +52,7 @@ export function bodyRow(page, index, sight) {
   const windowed = left > 0 || right < count;
   for (let column = left; column < right; column += 1) {
     const cell = document.createElement("td");
-    cell.textContent = shorten(record[column] ?? "");
+    write(cell, shorten(record[column] ?? ""));
     if (numeric[column]) cell.className = "number";
     if (windowed) cell.setAttribute("aria-colindex", String(column + 2));
     if (cuts.size && cuts.has(`${rowNumber}:${column}`)) cell.append(wholeLink(sight.room, page, rowNumber, column));
@@ -87,7 +90,8 @@ function columnGap() {
 function headCell(page, column, { numeric, width }) {
   const name = page.header[column] ?? "";
   const cell = make("th", { scope: "col", "data-column": String(column) });
-  const shown = make("span", { class: "head", "data-number": number(column + 1) }, shorten(name));
+  const shown = make("span", { class: "head", "data-number": number(column + 1) });
+  write(shown, shorten(name));
   if (numeric[column]) cell.classList.add("number");
   if (!name) {
     cell.classList.add("unnamed");
@@ -118,6 +122,23 @@ function headCell(page, column, { numeric, width }) {
 function wholeLink(room, page, row, column) {
   const href = `/api/rooms/${room}/rows/${row}/cells/${column}?document=${encodeURIComponent(page.document)}`;
   return make("a", { class: "whole", "data-action": "whole", href, tabindex: "-1" }, "read whole");
+}
+
+/**
+ * Text in one line, with a mark at each break that it has; read or copied it is the text alone.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+function write(element, text) {
+  const [first, ...rest] = text.split(BREAK, MARKS);
+  element.textContent = first;
+  let at = first.length;
+  for (const line of rest) {
+    const end = text[at] === "\r" && text[at + 1] === "\n" ? 2 : 1;
+    element.append(make("span", { class: "break" }), text.slice(at, at + end) + line);
+    at += end + line.length;
+  }
+  if (at < text.length) element.append(text.slice(at));
 }
 
 /** @param {string} text */
