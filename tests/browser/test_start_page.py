@@ -91,6 +91,18 @@ async def test_whoever_chooses_a_file_is_known_by_name_from_its_first_byte_on(
     assert window.errors == []
 
 
+async def test_a_refusal_where_nobody_had_anything_speaks_of_nobody(
+    new_window: NewWindow, node: Node, tmp_path: Path
+) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 64)
+    window = await Window.open(new_window, node.url)
+    await window.choose(picture)
+    said = await window.page.inner_text("#notice:visible p")
+    assert "PNG" in said
+    assert "Everyone keeps" not in said
+
+
 async def test_whoever_opens_an_empty_room_owns_it(new_window: NewWindow, node: Node) -> None:
     window = await Window.open(new_window, node.url)
     await window.do("empty")

@@ -161,7 +161,8 @@ class StartPage {
     this.#button.hidden = false;
     this.#bar.hidden = true;
     const action = file ? { label: "Try again", run: () => void this.#take(file) } : undefined;
-    this.#notices.say(text, { tone: "bad", action });
+    // Servers speak to rooms where something was shown; here nobody had anything.
+    this.#notices.say(text.replace(/ ?Everyone keeps what they had\./, ""), { tone: "bad", action });
   }
 }
 
