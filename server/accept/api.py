@@ -136,6 +136,11 @@ class ApiDoor:
     async def get_document(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
         document = self._document(await self._rooms.view(room))
+        tag = f"{document.id}-{document.stored}"
+        if _has(request, tag):
+            return web.Response(
+                status=304, headers={"Cache-Control": "no-store", "ETag": f'"{tag}"'}
+            )
         name = quote(_file_name(document))
         parts = self._reader.source(room, document)
         # Bytes that are gone are told before an answer begins, wherever that is possible.
@@ -146,7 +151,7 @@ class ApiDoor:
                 "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
                 "X-Content-Type-Options": "nosniff",
                 "Cache-Control": "no-store",
-                "ETag": f'"{document.id}-{document.stored}"',
+                "ETag": f'"{tag}"',
             }
         )
         response.content_length = document.stored
@@ -269,6 +274,12 @@ def _number(request: web.Request, part: str, word: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
         raise PageOutOfRange(f"“{text[:40]}” is not a {word} number.")
     return int(text)
+
+
+def _has(request: web.Request, tag: str) -> bool:
+    """Whether whoever asks has what `tag` stands for (RFC 9110, 13.1.2)."""
+    known = request.if_none_match or ()
+    return any(each.value in (tag, "*") for each in known)
 
 
 def _source_type(document: Document) -> str:

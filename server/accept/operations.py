@@ -131,7 +131,10 @@ OPERATIONS: Final = (
         "getDocument",
         "table",
         "The bytes of the table that is shown",
-        [Answer(200, "The bytes, of a media type that fits them.", {"*/*": BYTES})],
+        [
+            Answer(200, "The bytes, of a media type that fits them.", {"*/*": BYTES}),
+            Answer(304, "`If-None-Match` names them."),
+        ],
         TABLE,
     ),
     Operation(

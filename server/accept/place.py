@@ -300,6 +300,8 @@ class Place:
             return changes.replaced()
         if snapshot.fields.get("upload_id") == self.upload.id:
             return UploadLost("This upload goes on over another connection of its sender.")
+        if any(document["id"] == self.upload.id for document in versions.versions_of(snapshot)):
+            return UploadLost("This upload is complete: another connection of its sender ended it.")
         try:
             # Whoever may send no more is told that.
             self._guard(snapshot)

@@ -14,7 +14,8 @@ node does late (progress, completion, giving up) can never touch a newer upload'
             upload_until    ms since 1970; until then it waits for its sender when the lease ends
             upload_plain    "1" where the stored bytes are the file's own, as far as they go
             recount         who counts the shown document again (`accept/recount.py`)
-            upload_replaced the upload that another one replaced: its id, and its token's hash
+            upload_replaced the last uploads that others replaced, the newest first, with "," between:
+                            of each its id, and its token's hash
 
 What a room can go back to is in `versions.py`, where it looks in `turns.py`.
 """
@@ -37,6 +38,7 @@ from server.fanout.arguments import first_page, id_of, refuse_during_upload, unc
 from server.fanout.backend import Snapshot
 from server.fanout.versions import newest, versions_of
 
+REPLACED_KEPT = 8  # uploads whose senders, when they look, are told that theirs were replaced
 LEASE_MS = 30_000  # an uploader's node that is silent for this long has given up
 _OF_AN_UPLOAD = ("id", "lease", "owner", "token", "until", "plain")
 
@@ -74,7 +76,8 @@ def begin_upload(
             change["expect"]["upload_lease"] = str(running["lease"])
         else:
             ended = f"{running['id']} {snapshot.fields.get('upload_token', '')}"
-            change["fields"]["upload_replaced"] = ended
+            last = [ended, *_replaced(snapshot)][:REPLACED_KEPT]
+            change["fields"]["upload_replaced"] = ",".join(last)
         document = change["set"].get("document", document)
         page = change["set"].get("page", page)
     upload = {
@@ -181,7 +184,7 @@ def resume_upload(
     """
     upload = snapshot.registers.get("upload")
     if not token or upload is None or snapshot.fields.get("upload_token") != token:
-        if token and snapshot.fields.get("upload_replaced", "").endswith(f" {token}"):
+        if token and any(each.endswith(f" {token}") for each in _replaced(snapshot)):
             raise replaced()
         raise UploadLost(
             "This upload is over: it was complete, or was given up because nobody went on with it. "
@@ -196,8 +199,8 @@ def resume_upload(
 
 
 def was_replaced(snapshot: Snapshot, id: str) -> bool:
-    """Whether this upload was the last one that somebody replaced."""
-    return snapshot.fields.get("upload_replaced", "").startswith(f"{id} ")
+    """Whether this upload is one of the last that somebody replaced."""
+    return any(each.startswith(f"{id} ") for each in _replaced(snapshot))
 
 
 def replaced() -> UploadReplaced:
@@ -289,6 +292,10 @@ def claim_recount(snapshot: Snapshot, claim: str) -> Arguments:
 
 
 # Internal
+
+
+def _replaced(snapshot: Snapshot) -> list[str]:
+    return [each for each in snapshot.fields.get("upload_replaced", "").split(",") if each]
 
 
 def _why_not_now(running: Register) -> str:

@@ -189,6 +189,22 @@ async def test_a_document_comes_back_byte_for_byte(any_node: Node, source: bytes
     assert headers["Tablecast-Node"] == any_node.settings.node
 
 
+async def test_a_document_that_is_known_is_not_sent_again(node: Node) -> None:
+    await node.put(table(1000))
+    async with node.http.get(f"{API}/document") as response:
+        tag = response.headers["ETag"]
+    for known in (tag, f'"other", {tag}', f"W/{tag}", "*"):
+        headers = {"If-None-Match": known}
+        async with node.http.get(f"{API}/document", headers=headers) as response:
+            assert (response.status, await response.read()) == (304, b"")
+            assert response.headers["ETag"] == tag
+    async with node.http.post(f"{API}/document/rows", data=b"x\n") as response:
+        assert response.status == 200
+    async with node.http.get(f"{API}/document", headers={"If-None-Match": tag}) as response:
+        assert response.status == 200
+        assert (await response.read()).endswith(b"\nx\n")
+
+
 async def test_the_head_of_a_document_tells_its_length(node: Node) -> None:
     await node.put(table(1000))
     async with node.http.head(f"{API}/document") as response:

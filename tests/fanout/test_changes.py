@@ -681,6 +681,35 @@ async def test_replacing_brings_back_what_was_and_begins_anew_in_one_change(room
         resumed(state)
 
 
+async def test_all_of_a_chain_of_replacements_are_known_to_be_replaced(room: Room) -> None:
+    await lasting(room)
+    names = [f"n{number}" for number in range(changes.REPLACED_KEPT)]
+    for name in names:
+        state = await room.do(
+            changes.begin_upload(
+                await room.now(),
+                id=name,
+                name=name,
+                size=9,
+                now_ms=NOW,
+                token=f"token of {name}",
+                pause_ms=PAUSE,
+                replace=True,
+            )
+        )
+    assert [changes.was_replaced(state, name) for name in ("new", *names)] == (
+        [True] * len(names) + [False]
+    )
+    with pytest.raises(UploadReplaced):
+        resumed(state)
+    with pytest.raises(UploadReplaced):
+        changes.resume_upload(state, token="token of n2", owner="x", now_ms=NOW)
+    state = await room.do(
+        changes.begin_upload(state, id="last", name="n", size=9, now_ms=NOW, replace=True)
+    )
+    assert not changes.was_replaced(state, "new")
+
+
 async def test_what_was_completed_in_between_is_not_replaced(room: Room) -> None:
     state = await lasting(room)
     replacing = changes.begin_upload(
