@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from server.fanout import memory as in_memory
 from server.fanout.memory import MemoryStore
 from tests.accept.client import OTHER, ROOM, Node, SocketClient, memory
 from tests.accept.conftest import StartNode
@@ -243,6 +244,28 @@ async def test_what_cannot_be_said_is_refused_by_its_id(node: Node, body: Any, c
     await other.until_quiet()
     assert talk(other) == await kept(node) == []
     await hears(viewer, await say(viewer, "and this is said", ID))
+
+
+async def test_what_finds_no_room_is_refused_by_its_id(start_node: StartNode) -> None:
+    node = await start_node(memory(storage_limit=100))
+    viewer = await node.join()
+    await say(viewer, "x" * 200, ID)
+    error = await viewer.expect("error")
+    assert (error["code"], error["about"], error["id"]) == ("storage_full", "chat", ID)
+    assert error["retry"] is True
+    await node.refusal("POST", CHAT, 507, "storage_full", json={"body": "x" * 200})
+    assert talk(viewer) == await kept(node) == []
+
+
+async def test_what_was_said_is_not_said_by_another_when_its_request_is_forgotten(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_memory, "REQUEST_LIFE", 0)
+    node = await start_node(memory())
+    viewer = await node.join()
+    await hears(viewer, await say(viewer, "hers", ID))
+    assert await post(node, "his", id=ID, name="Eve") == (200, (await kept(node))[0])
+    assert [message["body"] for message in await kept(node)] == ["hers"]
 
 
 def _status(code: str) -> tuple[int, str]:
