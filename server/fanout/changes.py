@@ -14,8 +14,8 @@ node does late (progress, completion, giving up) can never touch a newer upload'
             upload_until    ms since 1970; until then it waits for its sender when the lease ends
             upload_plain    "1" where the stored bytes are the file's own, as far as they go
             recount         who counts the shown document again (`accept/recount.py`)
-            upload_replaced the last uploads that others replaced, the newest first, with "," between:
-                            of each its id, and its token's hash
+            upload_replaced the last uploads that others replaced, the newest first, and "," between
+                            them: of each its id, and its token's hash
 
 What a room can go back to is in `versions.py`, where it looks in `turns.py`.
 """

@@ -16,7 +16,7 @@ from server.accept import sending as accept_sending
 from server.accept import store as accept_store
 from server.app import BACKEND, HUB, UPLOADS
 from server.document.messages import Person
-from server.errors import Unavailable
+from server.errors import Unavailable, UploadLost
 from server.fanout.memory import MemoryStore
 from tests.accept.client import ROOM, Node, SocketClient, Wrapped, memory
 from tests.accept.conftest import StartNode
@@ -215,6 +215,26 @@ async def test_while_it_waits_the_register_says_until_when(start_node: StartNode
     assert before + 77_000 <= upload["lease"] <= node.app[BACKEND].now_ms() + 77_000
     await sending.begin(await node.join())
     await watcher.settles(lambda v: not v.registers["upload"]["paused"])
+
+
+async def test_who_comes_second_to_go_on_is_told_that_the_other_has_ended_it(node: Node) -> None:
+    uploads, data = node.app[UPLOADS], table(3000)
+    first = uploads.open(ROOM, name="t.tsv", size=len(data), token="secret")
+    await first.begin()
+    await first.feed(data[:70_000])
+    second = uploads.open(ROOM, name="t.tsv", size=len(data), token="secret", resume=True)
+    await second.begin()
+    await second.feed(data[second.received :])
+    await second.finish()
+
+    async def goes_on_all_the_same() -> None:
+        await first.feed(data[70_000:])
+        await first.finish()
+
+    with pytest.raises(UploadLost, match=r"another connection"):
+        await goes_on_all_the_same()
+    await first.abort()
+    assert await bytes_of(node) == data
 
 
 async def test_who_sends_is_told_of_the_upload_and_of_its_table(node: Node) -> None:

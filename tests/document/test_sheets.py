@@ -477,6 +477,23 @@ def with_rows(path: Path, rows: str) -> Path:
     return path
 
 
+def test_cells_without_a_value_are_empty(tmp_path: Path) -> None:
+    rows = (
+        '<row r="1"><c r="A1"><v>1</v></c><c r="B1" t="e"><f>1/0</f><v>#DIV/0!</v></c></row>'
+        '<row r="2"><c r="A2"><f>1+1</f></c><c r="B2" t="e"><v>#N/A</v></c></row>'
+        '<row r="3"><c r="A3"><v>3</v></c></row>'
+    )
+    assert read(with_rows(tmp_path / "a", rows)) == [["1", ""], ["", ""], ["3", ""]]
+
+
+@pytest.mark.parametrize("shown", ["#SPILL!", "#CALC!", "#FIELD!"])
+def test_an_error_that_is_not_known_is_named(tmp_path: Path, shown: str) -> None:
+    path = with_rows(tmp_path / "a", f'<row r="1"><c r="A1" t="e"><v>{shown}</v></c></row>')
+    assert shown in complaint(path, Unsupported)
+    odd = with_rows(tmp_path / "b", '<row r="1"><c r="A1" t="e"><v>x&#10;y</v></c></row>')
+    assert "damaged" in complaint(odd)
+
+
 def test_two_cells_far_apart_cost_no_memory_of_the_node(tmp_path: Path) -> None:
     near = '<row r="1"><c r="A1"><v>1</v></c></row>'
     far = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'

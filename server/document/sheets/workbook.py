@@ -59,6 +59,9 @@ _PACKAGES = (
     ("ppt/", "a PowerPoint presentation"),
     ("visio/", "a Visio drawing"),
 )
+# How calamine says that it does not know what a cell gives instead of a value: newer programs have
+# more of them than it.
+_ODD_ERROR = re.compile(r"cell error value '(#[A-Z0-9_/!?]{1,24})'")
 _PARTS_THAT_COUNT = re.compile(r".*\.(?:xml|rels|bin)", re.IGNORECASE | re.DOTALL)
 
 
@@ -146,7 +149,9 @@ def _careful(call: Callable[[], T]) -> T:
         return call()
     except python_calamine.PasswordError:
         raise protected() from None
-    except (python_calamine.CalamineError, OSError, ValueError):
+    except (python_calamine.CalamineError, OSError, ValueError) as error:
+        if found := _ODD_ERROR.search(str(error)):
+            raise _odd_error(found[1]) from None
         raise unreadable() from None
 
 
@@ -170,6 +175,13 @@ def unreadable() -> Damaged:
         "This workbook cannot be read here: it is damaged, or made otherwise or larger than "
         "spreadsheets are. Open it and save it again, or save the table as tab-separated text. "
         f"{_KEPT}"
+    )
+
+
+def _odd_error(shown: str) -> Unsupported:
+    return Unsupported(
+        f"A cell of this workbook says {shown} instead of a value, and that cannot be read here. "
+        f"Clear such cells, or save the table as tab-separated text and send that file. {_KEPT}"
     )
 
 
