@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from server.document.messages import Said
 from server.fanout.backend import Change, Snapshot
 from server.live import talk as live_talk
+from server.live.frames import Frame
 from server.live.talk import KEPT, KEPT_BYTES, Talk
 from tests.live.one_room import Room, said
 from tests.live.peer import Message, Peer, document, page
@@ -223,9 +225,12 @@ async def test_the_tail_is_encoded_once_for_all_newcomers(
     tellings = next(iter(room.live._audiences.values()))._tellings
     built: list[bool] = []
     original = tellings._encode
-    monkeypatch.setattr(
-        tellings, "_encode", lambda *words: (built.append(words[2]), original(*words))[1]
-    )
+
+    def encode(epoch: str, messages: Sequence[Said], whole: bool) -> Frame:
+        built.append(whole)
+        return original(epoch, messages, whole)
+
+    monkeypatch.setattr(tellings, "_encode", encode)
     for n in range(100):
         peer, _ = room.enter(str(n))
         await peer.expect("chat", whole=True, rev=room.rev)
