@@ -38,6 +38,8 @@ CORRECTING = "change how the table is read"
 _KEYLESS = NO_KEYS.changing(CORRECTING)
 # How an encoding was found that leaves no doubt.
 CERTAIN = ("mark", "valid")
+# Encodings that bytes come back from as they were, once they have become characters.
+EXACT = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "gb18030")
 # Looks at a room that someone else changes at the same time.
 LOOKS = 5
 
@@ -70,7 +72,7 @@ class Corrector:
             report = document.report
             if wanted.encoding is not None and _came_as(document) == canonical(wanted.encoding):
                 del given["encoding"]
-            cut_from = _cut_from(document) if "encoding" in given else document
+            cut_from, turned = _cut_from(document) if "encoding" in given else (document, False)
             dialect = check_dialect(replace(cut_from.dialect, **given))
             if cut_from is document and dialect == document.dialect:
                 return
@@ -78,10 +80,10 @@ class Corrector:
             chosen = (*(report.chosen if report else ()), *given)
             chosen = tuple(dict.fromkeys(chosen))
             if cut_from is not document or needs_cut(document.dialect, dialect, marks=marks):
-                source = _source(cut_from, dialect) or cut_from.source
+                source = _source(cut_from, dialect, turned=turned) or cut_from.source
                 encoding = _encoding(document, dialect, given)
                 recut = Recut(document, dialect, encoding, chosen, source)
-                if await self._cut_again(room, shown, cut_from, recut, guard):
+                if await self._cut_again(room, shown, cut_from, recut, guard, turned=turned):
                     return
                 continue
             revised = await self._read_so(room, document, dialect, chosen)
@@ -135,6 +137,8 @@ class Corrector:
         cut_from: Document,
         recut: Recut,
         guard: Guard,
+        *,
+        turned: bool,
     ) -> bool:
         """False if it did not begin, because something else than `shown` is there by now.
 
@@ -149,7 +153,7 @@ class Corrector:
                 raise Conflict("The table has changed in between; nothing was corrected.")
             return guard(snapshot)
 
-        name, size = cut_from.name, cut_from.stored
+        name, size = cut_from.name, None if turned else cut_from.stored
         ingest = self._uploads.open(room, name=name, size=size, recut=recut, guard=leave)
         try:
             try:
@@ -158,6 +162,8 @@ class Corrector:
                 return False
             begun = True
             async for data in self._reader.source(room, cut_from):
+                if turned:
+                    data = await asyncio.to_thread(_turned_back, data, cut_from.dialect.encoding)
                 await ingest.feed(data)
             await ingest.finish()
             return True
@@ -170,15 +176,21 @@ def _came_as(document: Document) -> str:
     return document.dialect.encoding if document.report is None else document.report.encoding
 
 
-def _cut_from(document: Document) -> Document:
-    """What is read in another encoding: the document, or that of which it was made.
+def _cut_from(document: Document) -> tuple[Document, bool]:
+    """What is read in another encoding: the document, or that of which it was made, and whether
+    its bytes have to be turned back from UTF-8 first.
 
     Raises `BadMessage` where the bytes as they came are there no more, or not all of them.
     """
     report, source = document.report, document.source
     if report is None or report.encoding == document.dialect.encoding:
-        return document
+        return document, False
     if source is None:
+        # Where no doubt is left a correction can only be a mistake.
+        doubtful = report.encoding_why not in CERTAIN
+        if doubtful and not report.replaced and report.encoding in EXACT:
+            dialect = replace(document.dialect, encoding=report.encoding)
+            return replace(document, dialect=dialect), True
         why = ""
         if report.encoding_why in CERTAIN:
             why = ", which is certain"
@@ -193,7 +205,7 @@ def _cut_from(document: Document) -> Document:
         )
     # What a person chose since is meant for whatever it is read as.
     chosen = {name: getattr(document.dialect, name) for name in report.chosen if name != "encoding"}
-    return replace(
+    came = replace(
         document,
         id=source.id,
         stored=source.stored,
@@ -201,9 +213,21 @@ def _cut_from(document: Document) -> Document:
         dialect=replace(source.dialect, **chosen),
         source=None,
     )
+    return came, source.turned
 
 
-def _source(cut_from: Document, dialect: Dialect) -> Source | None:
+def _turned_back(data: bytes, encoding: str) -> bytes:
+    """The bytes as they came of whole records that were turned into UTF-8."""
+    try:
+        return data.decode().encode(encoding)
+    except UnicodeError:
+        raise BadMessage(
+            f"Rows that are no UTF-8 were added since this table is read as {encoding}, and they "
+            "would be lost. Upload the file again."
+        ) from None
+
+
+def _source(cut_from: Document, dialect: Dialect, *, turned: bool) -> Source | None:
     """What has to be kept where the bytes of `cut_from` become UTF-8."""
     if byte_safe(dialect.encoding, dialect.delimiter, dialect.quote, dialect.escape):
         return None
@@ -213,6 +237,7 @@ def _source(cut_from: Document, dialect: Dialect) -> Source | None:
         blocks=cut_from.blocks,
         dialect=cut_from.dialect,
         became=0,
+        turned=turned,
     )
 
 

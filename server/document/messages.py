@@ -41,6 +41,7 @@ class Source(Struct, frozen=True, kw_only=True):
     blocks: int
     dialect: Dialect  # that they were cut by
     became: int  # bytes of UTF-8; where the document has more, rows were added to it since
+    turned: bool = False  # these are UTF-8 too, and the bytes as they came when turned back
 
 
 class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):

@@ -230,6 +230,22 @@ async def test_a_wrong_encoding_is_corrected_in_an_earlier_version_too(any_node:
     assert await stored(any_node) == GOOD
 
 
+@pytest.mark.parametrize("between", [None, "cp1252", "utf-32-be"])
+async def test_a_guess_that_turned_the_bytes_into_utf_8_is_corrected_too(
+    any_node: Node, between: str | None
+) -> None:
+    text = "id\tcity\n1\tKøbenhavn\n2\tŁódź\n" * 20
+    document = await any_node.put(text.encode("utf-16-le"))
+    assert document["report"]["encoding_why"] == "zeros"
+    assert await stored(any_node) == text.encode()
+    if between:
+        await correct(any_node, encoding=between)
+    await correct(any_node, encoding="utf-8")
+    assert await stored(any_node) == text.encode("utf-16-le")
+    await correct(any_node, encoding="utf-16-le")
+    assert await stored(any_node) == text.encode()
+
+
 async def test_the_same_encoding_once_more_changes_nothing(node: Node) -> None:
     await node.put(GOOD, name="t.csv")
     read = await correct(node, encoding="utf-16-le")
