@@ -220,7 +220,7 @@ async def test_a_name_cannot_break_out_of_its_header(node: Node) -> None:
         await response.read()
         assert "Set-Cookie" not in response.headers
         assert response.headers["Content-Disposition"] == (
-            "attachment; filename*=UTF-8''a%22b%3BcSet-Cookie%3A%20x%3D1.tsv"
+            "attachment; filename*=UTF-8''a%22b%3Bc%20Set-Cookie%3A%20x%3D1.tsv"
         )
 
 

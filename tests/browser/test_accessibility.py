@@ -17,13 +17,18 @@ from tests.room_client import table
 pytestmark = [pytest.mark.timeout(120), pytest.mark.processes]
 
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+# Each size and each theme in two of the four; what is left are their other pairs.
 LOOKS = [
-    pytest.param({"viewport": {"width": width, "height": height}, "color_scheme": theme}, id=name)
-    for name, width, height, theme in [
-        ("wide-light", 1440, 900, "light"),
-        ("wide-dark", 1440, 900, "dark"),
-        ("phone-light", 390, 844, "light"),
-        ("phone-dark", 390, 844, "dark"),
+    pytest.param(
+        {"viewport": {"width": width, "height": height}, "color_scheme": theme},
+        id=name,
+        marks=marks,
+    )
+    for name, width, height, theme, marks in [
+        ("wide-light", 1440, 900, "light", ()),
+        ("wide-dark", 1440, 900, "dark", pytest.mark.slow),
+        ("phone-light", 390, 844, "light", pytest.mark.slow),
+        ("phone-dark", 390, 844, "dark", ()),
     ]
 ]
 # What it takes to find the place in the page: rule, weight, and the elements with what is wrong.

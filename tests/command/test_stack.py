@@ -22,7 +22,7 @@ async def test_files_and_rows_go_in_and_come_out_through_nginx(
     stack = await start_stack(nodes=2)
     path = tmp_path / "a.tsv"
     path.write_bytes(table(100_000))
-    more = b"".join(b"more%d\tof them\n" % number for number in range(100_000))
+    more = b"".join(b"more%d\tof\tthem\n" % number for number in range(100_000))
     assert min(len(more), path.stat().st_size) > 1_500_000
     pushed = await tablecast("push", str(path), to=stack.url)
     assert (pushed.code, pushed.notes) == (0, "")

@@ -399,7 +399,7 @@ async def test_all_keys_of_a_room_expire_and_share_a_slot(
     await a.backend.put_blocks(room, "d", [block(0, b"x")])
     await a.backend.present({room: Present(1)})
     keys = [key async for key in raw.scan_iter(f"{PREFIX}*")]
-    assert len(keys) == 6  # room, chat, request, blocks, index, nodes
+    assert len(keys) == 7  # room, chat, said, request, blocks, index, nodes
     for key in keys:
         assert await raw.pttl(key) > 0, key
     assert len({key_slot(name) for name in (*keys, KEYS.channel(room).encode())}) == 1

@@ -143,7 +143,7 @@ async def test_the_table_comes_back_when_nobody_goes_on_with_the_upload_of_a_kil
 ) -> None:
     stack: Stack = await start_stack(
         nodes=2,
-        settings={"TABLECAST_UPLOAD_LEASE": "600ms", "TABLECAST_UPLOAD_PAUSE": "2s"},
+        settings={"TABLECAST_UPLOAD_LEASE": "2s", "TABLECAST_UPLOAD_PAUSE": "3s"},
     )
     room = str(uuid.uuid4())
     doomed, staying = stack.nodes
