@@ -10,8 +10,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 # Which tests, and how: make test T=tests/live ARGS="-x -k late". Of the bench, which subjects.
 T ?=
 ARGS ?= -q
-# Test files run side by side; more would only make browsers and Redis wait for each other.
-WORKERS ?= 2
+# Test files run side by side; more than this and browsers and Redis only wait for each other.
+WORKERS ?= 3
 # How long `make soak` takes.
 SECONDS ?= 600
 

@@ -18,7 +18,7 @@ from tests.bounds.limits import (
 )
 from tests.bounds.measured import Measured, held, tell
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(120)]
 
 # Others who go on reading meanwhile; they turn the pages and must get them.
 OTHERS = 2
@@ -57,8 +57,8 @@ def leaf(crowd: Crowd, pages: int) -> None:
     ("count", "deflate"),
     [
         pytest.param(100, True, id="100 deflated"),
-        pytest.param(100, False, id="100 plain", marks=pytest.mark.slow),
-        pytest.param(2_000, True, id="2,000 deflated", marks=pytest.mark.slow),
+        pytest.param(100, False, id="100 plain"),
+        pytest.param(2_000, True, id="2,000 deflated"),
     ],
 )
 def test_a_viewer_that_reads_nothing_costs_a_page_and_a_little(
@@ -81,7 +81,6 @@ def test_a_viewer_that_reads_nothing_costs_a_page_and_a_little(
     assert growth <= STALLED_VIEWER + page_bytes(one_node, room, deflate=deflate)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.parametrize("reads", [False, True])
 def test_a_flood_of_words_costs_little_and_the_others_are_served(
@@ -109,7 +108,6 @@ def test_a_flood_of_words_costs_little_and_the_others_are_served(
     assert most - before <= FLOODED_ROOM + flooders * FLOODING_VIEWER
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ten_thousand_viewers_cost_what_is_said_and_the_next_ten_thousand_no_more(
     start_node: StartNode, ending: ExitStack

@@ -23,7 +23,7 @@ from tests.room_client import table
 if TYPE_CHECKING:
     from playwright.async_api import WebSocketRoute
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.processes]
+pytestmark = [pytest.mark.timeout(90), pytest.mark.processes, pytest.mark.slow]
 
 PATIENCE = 10.0  # seconds
 DIALECT = {"encoding": "cp1252", "delimiter": ";", "quote": '"', "escape": "", "header": True}

@@ -14,7 +14,7 @@ from tests.browser.window import Window, until
 from tests.nodes.harness import Node
 from tests.room_client import table
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.processes]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.processes, pytest.mark.slow]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 

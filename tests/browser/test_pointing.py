@@ -15,7 +15,7 @@ from tests.browser.window import Window, until
 from tests.nodes.harness import Node
 from tests.room_client import table
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.processes]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.processes, pytest.mark.slow]
 
 NewWindow = Callable[..., Any]
 OTTER = "a" * 16

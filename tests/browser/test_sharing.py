@@ -17,7 +17,7 @@ from tests.browser.window import Window, until
 from tests.nodes.harness import Node
 from tests.room_client import table
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.processes]
+pytestmark = [pytest.mark.timeout(90), pytest.mark.processes, pytest.mark.slow]
 
 ROWS = 500
 CLIPBOARD = {"permissions": ["clipboard-read", "clipboard-write"]}

@@ -17,7 +17,7 @@ from tests.nodes.harness import Node
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.processes]
+pytestmark = [pytest.mark.timeout(90), pytest.mark.processes, pytest.mark.slow]
 
 # More than one stretch of the reader, which is no multiple of the piece.
 SIZE = 9 * 1024 * 1024 + 17

@@ -15,7 +15,7 @@ from tests.browser.window import Window
 from tests.nodes.harness import Node
 from tests.room_client import table
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.processes]
+pytestmark = [pytest.mark.timeout(90), pytest.mark.processes, pytest.mark.slow]
 
 HOSTILE = "<img src=x onerror=\"window.hit='name'\">"
 HELD = "localStorage.getItem('tablecast.key.' + document.body.dataset.uuid)"
