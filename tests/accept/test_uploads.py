@@ -419,7 +419,7 @@ async def test_an_upload_that_was_given_up_cannot_go_on(start_node: StartNode) -
 async def test_an_upload_without_bytes_is_given_up_and_its_sender_told(
     start_node: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accept_store, "IDLE_LIMIT", 0.7)
+    monkeypatch.setattr(accept_store, "IDLE_LIMIT", 2.5)
     monkeypatch.setattr(accept_sending, "FAILURE_GRACE", 0.01)
     node = await start_node(upload_lease=0.3)
     old, (uploader, other) = await shown_on_page(node, 7)
