@@ -41,7 +41,9 @@ parquet: $(MADE_RUN) ## let `make run` read Parquet files too (another 170 MB)
 
 test: $(MADE_TEST) servers check ## set everything up, check, and run all tests but the slow ones (T=path ARGS="-x" narrow it)
 	@echo "tablecast: tests"
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow" $(ARGS) $(T)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow" $(ARGS) $(T) || \
+	{ echo "tablecast: what failed beside others, once more and alone (it counts as failed if it fails again)"; \
+	$(BIN)/python -m pytest -m "not slow" $(ARGS) --last-failed --last-failed-no-failures none $(T); }
 
 faults: $(MADE_TEST) servers ## every fault on real parts, and all other tests that take long (T=path ARGS="-x")
 	@echo "tablecast: faults"
