@@ -230,6 +230,16 @@ async def test_a_correction_sends_what_changed_and_says_when_it_is_done(
     assert await room.hears("dialect") == {"type": "dialect", "delimiter": "~", "header": False}
 
 
+async def test_lines_before_the_table_can_be_counted_otherwise(open_room: OpenRoom) -> None:
+    window, room = await open_room()
+    await window.do("report")
+    await window.page.fill("#report-skip", "-1")
+    assert await window.page.is_disabled("#report-form [type=submit]")
+    await window.page.fill("#report-skip", "3")
+    await window.page.click("#report-form [type=submit]")
+    assert await room.hears("dialect") == {"type": "dialect", "skip_lines": 3}
+
+
 async def test_a_correction_that_cannot_be_says_why_where_it_was_asked_for(
     open_room: OpenRoom,
 ) -> None:

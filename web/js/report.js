@@ -6,11 +6,11 @@ import { SheetChoice } from "./sheets.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./types.js").ReportValue} ReportValue */
-/** @typedef {"delimiter"|"quote"|"escape"|"encoding"|"header"} Field */
+/** @typedef {"delimiter"|"quote"|"escape"|"encoding"|"skip_lines"|"header"} Field */
 /** @typedef {Record<Field, string|boolean>} Values */
 
 /** @type {Field[]} */
-const FIELDS = ["delimiter", "quote", "escape", "encoding", "header"];
+const FIELDS = ["delimiter", "quote", "escape", "encoding", "skip_lines", "header"];
 const OTHER = "other";
 /** An answer that takes longer is not waited for. */
 const PATIENCE_MS = 15_000;
@@ -33,6 +33,7 @@ export class Report {
   #other = need("#report-other", HTMLInputElement);
   #may = need("#report-may", HTMLElement);
   #mayAll = this.#may.textContent ?? "";
+  #skip = need("#report-skip", HTMLInputElement);
   #why = need("#report-why", HTMLElement);
   #submit = need("#report-form [type=submit]", HTMLButtonElement);
   #status = need("#report-status", HTMLElement);
@@ -182,8 +183,8 @@ export class Report {
    * @param {boolean} isSheet  then the text between is ours, and only the header is a question
    */
   #fill(report, isSheet) {
-    const { delimiter, quote, escape, encoding, header } = report;
-    const now = /** @type {Values} */ ({ delimiter, quote, escape, encoding, header });
+    const { delimiter, quote, escape, encoding, skipped, header } = report;
+    const now = /** @type {Values} */ ({ delimiter, quote, escape, encoding, skip_lines: String(skipped), header });
     const base = this.#base;
     const values = this.#values();
     for (const field of FIELDS) {
@@ -202,6 +203,10 @@ export class Report {
   #put(field, value) {
     if (field === "header" || typeof value === "boolean") {
       need("[name=header]", HTMLInputElement, this.#form).checked = value === true;
+      return;
+    }
+    if (field === "skip_lines") {
+      this.#skip.value = value;
       return;
     }
     const select = this.#select(field);
@@ -224,6 +229,7 @@ export class Report {
       quote: this.#select("quote").value,
       escape: this.#select("escape").value,
       encoding: this.#select("encoding").value,
+      skip_lines: this.#skip.value,
       header: need("[name=header]", HTMLInputElement, this.#form).checked,
     };
   }
@@ -231,7 +237,7 @@ export class Report {
   #changes() {
     const values = this.#values();
     const base = this.#base;
-    return Object.fromEntries(FIELDS.filter((field) => base && values[field] !== base[field]).map((field) => [field, values[field]]));
+    return Object.fromEntries(FIELDS.filter((field) => base && values[field] !== base[field]).map((field) => [field, field === "skip_lines" ? Number(values[field]) : values[field]]));
   }
 
   #edited() {
@@ -254,7 +260,7 @@ export class Report {
     }
     refuse(this.#submit, obstacle, "report-may");
     const changed = Object.keys(this.#changes()).length > 0;
-    const incomplete = this.#select("delimiter").value === OTHER && [...this.#other.value].length !== 1;
+    const incomplete = !this.#skip.validity.valid || (this.#select("delimiter").value === OTHER && [...this.#other.value].length !== 1);
     const live = this.#session.phase === "live";
     // While it says why it does nothing it stays within reach.
     this.#submit.disabled = !obstacle && (!changed || incomplete || !live || this.#waiting);
@@ -297,7 +303,7 @@ export class Report {
     if (text) this.#status.scrollIntoView({ block: "nearest" });
   }
 
-  /** @param {Exclude<Field, "header">} field */
+  /** @param {Exclude<Field, "header"|"skip_lines">} field */
   #select(field) {
     return need(`select[name="${field}"]`, HTMLSelectElement, this.#form);
   }
