@@ -16,30 +16,30 @@ from aiohttp import web
 
 import web as browser
 from server.accept.api import ApiDoor
-from server.accept.append import AppendDoor
-from server.accept.asyncapi import AsyncApiDoor
 from server.accept.chat import ChatDoor
-from server.accept.content import HANDLER_ARGS
-from server.accept.correct import Corrector
-from server.accept.gate import Gate
-from server.accept.headers import Headers
+from server.accept.described.asyncapi import AsyncApiDoor
+from server.accept.described.openapi import OpenApiDoor
+from server.accept.edge.content import HANDLER_ARGS
+from server.accept.edge.gate import Gate
+from server.accept.edge.headers import Headers
+from server.accept.edge.limits import Limits
+from server.accept.edge.problems import middleware
+from server.accept.edge.watching import watching
+from server.accept.files.append import AppendDoor
+from server.accept.files.correct import Corrector
+from server.accept.files.recount import Recounts
+from server.accept.files.uploads import Uploads
+from server.accept.files.versions import VersionsDoor
 from server.accept.health import HealthDoor
 from server.accept.keys import Founder, KeysDoor
-from server.accept.limits import Limits
 from server.accept.metrics import MetricsDoor
-from server.accept.openapi import OpenApiDoor
 from server.accept.original import OriginalDoors
 from server.accept.presence import PresenceDoor
-from server.accept.problems import middleware
 from server.accept.prose import message_renderer
-from server.accept.recount import Recounts
 from server.accept.rows import RowsDoor
 from server.accept.site import SiteDoor, set_up_templates
 from server.accept.socket import SocketDoor
-from server.accept.uploads import Uploads
-from server.accept.versions import VersionsDoor
 from server.accept.view import Rooms
-from server.accept.watching import watching
 from server.fanout.backend import Backend, Event
 from server.fanout.memory import STORAGE_LIMIT, MemoryBackend
 from server.live.hub import Hub

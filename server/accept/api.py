@@ -11,17 +11,16 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from server.accept.access import keys_of
-from server.accept.bodies import json_body
-from server.accept.content import Content
-from server.accept.correct import CORRECTING, Corrector
-from server.accept.guard import room_of, site_of
+from server.accept.edge.access import keys_of
+from server.accept.edge.bodies import IDLE_LIMIT, json_body
+from server.accept.edge.content import Content
+from server.accept.edge.guard import room_of, site_of
+from server.accept.files.correct import CORRECTING, Corrector
+from server.accept.files.upload import Ingest
+from server.accept.files.uploads import Uploads
 from server.accept.keys import Founder, set_cookie
 from server.accept.names import clean_color, clean_name
-from server.accept.store import IDLE_LIMIT
 from server.accept.turn import TURNING, turn_page
-from server.accept.upload import Ingest
-from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.blocks import BLOCK_SIZE
 from server.document.encodings import charset

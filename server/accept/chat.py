@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, quote, unquote
 import msgspec
 from aiohttp import web
 
-from server.accept.access import speaking
-from server.accept.bodies import parse_json, small_body
-from server.accept.guard import Buckets, canonical_uuid, room_of, site_of
-from server.accept.limits import asker_of
+from server.accept.edge.access import speaking
+from server.accept.edge.bodies import parse_json, small_body
+from server.accept.edge.guard import Buckets, canonical_uuid, room_of, site_of
+from server.accept.edge.limits import asker_of
 from server.accept.names import clean_body, clean_color, clean_name
 from server.document.messages import Person, Said, encode
 from server.errors import BadMessage, BlankMessage, Conflict, RateLimited, Refused, TooLarge

@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from server.accept.wire import Allowance, Socket, Wire
+from server.accept.edge.wire import Allowance, Socket, Wire
 from server.live.frames import pong
 from server.live.hub import Hub
 from server.live.viewer import Viewer

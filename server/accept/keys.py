@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 from aiohttp import web
 
-from server.accept.access import (
+from server.accept.edge.access import (
     Keyring,
     Role,
     bearer,
@@ -25,9 +25,9 @@ from server.accept.access import (
     new_key,
     wrong_key,
 )
-from server.accept.bodies import json_body
-from server.accept.guard import Buckets, room_of, site_of
-from server.accept.limits import asker_of
+from server.accept.edge.bodies import json_body
+from server.accept.edge.guard import Buckets, room_of, site_of
+from server.accept.edge.limits import asker_of
 from server.document.messages import encode
 from server.errors import BadMessage, Conflict, RateLimited
 from server.fanout import changes, ownership, versions

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from server.accept.access import Guard, speaking
 from server.accept.chat import BURST, RATE, said_before, say
-from server.accept.guard import TokenBucket
+from server.accept.edge.access import Guard, speaking
+from server.accept.edge.guard import TokenBucket
 from server.accept.names import clean_color, clean_name
 from server.document.messages import (
     ChatMessage,

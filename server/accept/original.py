@@ -10,20 +10,21 @@ from __future__ import annotations
 import math
 import re
 import uuid
+from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Final
 
 import msgspec
 from aiohttp import WSCloseCode, web
 
-from server.accept.access import NO_KEYS
 from server.accept.chat import BURST, RATE, say
 from server.accept.connection import Connection, serve, size_of
-from server.accept.guard import TokenBucket, room_of
+from server.accept.edge.access import NO_KEYS
+from server.accept.edge.guard import TokenBucket, room_of
+from server.accept.edge.wire import Allowance
+from server.accept.files.upload import SENDING
+from server.accept.files.uploads import Uploads
 from server.accept.turn import TURNING, turn
-from server.accept.upload import SENDING
-from server.accept.uploads import Uploads
-from server.accept.wire import Allowance
 from server.document.messages import Document, Person
 from server.errors import (
     BadMessage,
@@ -135,9 +136,9 @@ class _Original(Connection):
         else:
             await self._attempt(self.read(text))
 
+    @abstractmethod
     async def read(self, text: str) -> None:
         """Do what it says. Raises `TablecastError`."""
-        raise NotImplementedError
 
     def refuse(self) -> None:
         """Something that the viewer sent came to nothing."""

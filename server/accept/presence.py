@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from server.accept.guard import room_of
+from server.accept.edge.guard import room_of
 from server.accept.view import Rooms
 from server.document.messages import encode
 from server.fanout.backend import Backend

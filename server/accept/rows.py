@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.accept.guard import room_of
+from server.accept.edge.guard import room_of
 from server.accept.view import Rooms
 from server.document import formats
 from server.document.formats import FORMATS, Format, Writer

@@ -16,11 +16,11 @@ from aiohttp import web
 from msgspec.structs import replace
 from yarl import URL
 
-from server.accept.access import Role, keys_of
 from server.accept.chat import given_name
-from server.accept.guard import room_of, site_of
+from server.accept.edge.access import Role, keys_of
+from server.accept.edge.guard import room_of, site_of
+from server.accept.files.uploads import Uploads
 from server.accept.keys import Founder, Made, set_cookie
-from server.accept.uploads import Uploads
 from server.accept.view import Rooms, RoomView
 from server.document.encodings import CHOICES
 from server.document.messages import Document, PageMessage, Said, State, encode

@@ -14,18 +14,18 @@ from typing import Any, Final
 from aiohttp import WSCloseCode, web
 from msgspec import UNSET, UnsetType
 
-from server.accept.access import Keyring, Role, keys_of, speaking
 from server.accept.chat import CHARACTERS
 from server.accept.connection import Connection, serve, size_of
-from server.accept.correct import CORRECTING, Corrector
-from server.accept.guard import TokenBucket, room_of
-from server.accept.holder import Holder
+from server.accept.edge.access import Keyring, Role, keys_of, speaking
+from server.accept.edge.guard import TokenBucket, room_of
+from server.accept.edge.holder import Holder
+from server.accept.files.correct import CORRECTING, Corrector
+from server.accept.files.sending import Sender
+from server.accept.files.uploads import Uploads
+from server.accept.files.versions import SHOWING, show_version
 from server.accept.meeting import POINTING, Meeting
 from server.accept.names import NAME_CHARACTERS
-from server.accept.sending import Sender
 from server.accept.turn import TURNING, turn_page
-from server.accept.uploads import Uploads
-from server.accept.versions import SHOWING, show_version
 from server.document.messages import (
     CancelUpload,
     ClientMessage,

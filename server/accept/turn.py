@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from server.accept.access import NO_KEYS, Guard
+from server.accept.edge.access import NO_KEYS, Guard
 from server.document.messages import Person
 from server.errors import Conflict, Refused
 from server.fanout import changes, turns

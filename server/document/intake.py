@@ -20,8 +20,9 @@ from server.document.binary import refuse_binary
 from server.document.blocks import BLOCK_SIZE, COLUMN_LIMIT, DOCUMENT_LIMIT, RECORD_LIMIT, Block
 from server.document.cutter import BlockCutter, CutSoFar, begin_report, document_too_large
 from server.document.detect import detect_dialect
+from server.document.detect.encoding import sniff_encoding
 from server.document.dialect import TSV, Dialect
-from server.document.encodings import Encoding, Transcoder, byte_safe, sniff_encoding
+from server.document.encodings import Encoding, Transcoder, byte_safe
 from server.document.report import ParseReport, ReportBuilder
 from server.document.streams import PIECE_SIZE
 from server.document.unpack import HEAD_SIZE, PACKED, SHEETS, Kind, Unpacker, is_tar, recognise

@@ -13,7 +13,7 @@ node does late (progress, completion, giving up) can never touch a newer upload'
             upload_token    SHA-256 of what takes the upload up again, where it can be
             upload_until    ms since 1970; until then it waits for its sender when the lease ends
             upload_plain    "1" where the stored bytes are the file's own, as far as they go
-            recount         who counts the shown document again (`accept/recount.py`)
+            recount         who counts the shown document again (`accept/files/recount.py`)
             upload_replaced the last uploads that others replaced, the newest first, and "," between
                             them: of each its id, and its token's hash
 

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 import zstandard
 
-from server.accept import append as accept_append
-from server.accept import document_end
-from server.accept.access import NO_KEYS
+from server.accept.edge.access import NO_KEYS
+from server.accept.files import append as accept_append
+from server.accept.files import document_end
 from server.app import BACKEND, HUB
 from server.document.growth import Piece
 from server.document.messages import Document

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from server.accept.asyncapi import asyncapi
+from server.accept.described.asyncapi import asyncapi
 from server.app import HUB
 from server.document import messages
 from tests.accept.client import Node

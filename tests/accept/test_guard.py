@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.accept.guard import TokenBucket, canonical_uuid
+from server.accept.edge.guard import TokenBucket, canonical_uuid
 from tests.accept.client import ROOM, Node
 from tests.accept.conftest import StartNode
 from tests.room_client import table
@@ -122,7 +122,7 @@ def test_what_is_no_uuid_means_no_room(text: str) -> None:
 
 def test_a_bucket_allows_a_burst_and_then_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("server.accept.guard.time.monotonic", lambda: now)
+    monkeypatch.setattr("server.accept.edge.guard.time.monotonic", lambda: now)
     bucket = TokenBucket(rate=8, burst=3)
     assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
     now += 0.125

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from server.accept import store
+from server.accept.files import store
 from server.live import keeper
 from tests.accept.client import Node, memory
 from tests.room_client import PATIENCE, table

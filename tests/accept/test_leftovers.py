@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from server.accept.access import hash_of, new_key
-from server.accept.cutting import UploadLimits
-from server.accept.upload import DROP_AFTER, Ingest
+from server.accept.edge.access import hash_of, new_key
+from server.accept.files.cutting import UploadLimits
+from server.accept.files.upload import DROP_AFTER, Ingest
 from server.errors import PresentersOnly, RoomDeleted, UploadLost
 from server.fanout import ownership
 from server.fanout.backend import Snapshot

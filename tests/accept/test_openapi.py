@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from server import errors
-from server.accept.openapi import openapi
+from server.accept.described.openapi import openapi
 from tests.accept.client import OTHER, ROOM, Node, Wrapped, memory
 from tests.accept.conftest import StartNode
 from tests.accept.owned import OwnedRoom, bearer, owned_room
@@ -44,8 +44,12 @@ async def test_every_route_is_described_and_every_description_is_a_route(
         path = route.resource.canonical
         if route.method != "HEAD" and not path.startswith(UNDESCRIBED):
             routes.add((route.method, path))
-    assert routes - described() == set(), "server/accept/operations.py does not describe these"
-    assert described() - routes == set(), "server/accept/operations.py describes what is not there"
+    assert routes - described() == set(), (
+        "server/accept/described/operations.py does not describe these"
+    )
+    assert described() - routes == set(), (
+        "server/accept/described/operations.py describes what is not there"
+    )
 
 
 async def test_the_node_serves_it(node: Node) -> None:

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from server.accept.guard import check_origin, site_of
+from server.accept.edge.guard import check_origin, site_of
 from server.errors import Forbidden
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.accept import recount as accept_recount
+from server.accept.files import recount as accept_recount
 from server.app import RECOUNTS
 from server.errors import Missing
 from server.fanout.memory import MemoryStore

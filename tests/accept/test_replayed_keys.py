@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from server.accept.access import cookie_name
-from server.accept.operations import OPERATIONS
+from server.accept.described.operations import OPERATIONS
+from server.accept.edge.access import cookie_name
 from server.fanout.memory import MemoryStore
 from tests.accept.client import Node, memory
 from tests.accept.conftest import StartNode

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from server.accept import sending as accept_sending
-from server.accept import store as accept_store
+from server.accept.files import sending as accept_sending
+from server.accept.files import store as accept_store
 from server.app import BACKEND, HUB, UPLOADS
 from server.document.messages import Person
 from server.errors import Unavailable, UploadLost

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from server.accept.cutting import Cutting, UploadLimits
-from server.accept.store import Batch
+from server.accept.files.cutting import Cutting, UploadLimits
+from server.accept.files.store import Batch
 from tests.accept.client import ROOM, Node
 from tests.room_client import PATIENCE
 

@@ -13,10 +13,10 @@ import pytest
 from redis.asyncio import Redis
 
 from server.accept import api as accept_api
-from server.accept import place as accept_place
-from server.accept import sending as accept_sending
-from server.accept import store as accept_store
-from server.accept.filename import clean_filename
+from server.accept.files import place as accept_place
+from server.accept.files import sending as accept_sending
+from server.accept.files import store as accept_store
+from server.accept.files.filename import clean_filename
 from server.app import BACKEND, UPLOADS
 from server.errors import Unavailable
 from server.fanout.memory import MemoryStore

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.accept import versions as accept_versions
+from server.accept.files import versions as accept_versions
 from server.app import BACKEND
 from server.errors import Conflict
 from tests.accept.client import ROOM, Node, Wrapped, memory

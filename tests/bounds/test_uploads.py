@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from server.accept.store import IDLE_LIMIT
+from server.accept.edge.bodies import IDLE_LIMIT
 from tests.bounds.clients import Upload, heavy
 from tests.bounds.conftest import StartNode
 from tests.bounds.limits import KB, SLOW_UPLOAD, WORST_UPLOAD

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from server.document.detect import SAMPLE_SIZE, Detected, detect_dialect
-from server.document.encodings import sniff_encoding
+from server.document.detect.encoding import sniff_encoding
 from tests.data.polluted import Case, cases, write
 from tests.data.truth import TRUTHS, Truth
 from tests.properties import examples

@@ -10,16 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from server.document.detect.encoding import FALLBACK, SAMPLE_SIZE, sniff_encoding
 from server.document.encodings import (
     CHOICES,
-    FALLBACK,
-    SAMPLE_SIZE,
     Transcoder,
     byte_safe,
     canonical,
     count_damage,
     label,
-    sniff_encoding,
 )
 from tests.data.truth import TRUTHS
 from tests.data.words import ENCODINGS, WORDS, table

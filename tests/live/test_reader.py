@@ -7,7 +7,7 @@ import tracemalloc
 import msgspec
 import pytest
 
-from server.accept.upload import Ingest, UploadLimits
+from server.accept.files.upload import Ingest, UploadLimits
 from server.document.messages import Document, PageMessage
 from server.errors import PageOutOfRange
 from server.fanout.backend import Event

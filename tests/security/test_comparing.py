@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from server.accept import access
-from server.accept.access import Keyring, Role, hash_of, new_key
+from server.accept.edge import access
+from server.accept.edge.access import Keyring, Role, hash_of, new_key
 from server.fanout.backend import Snapshot
 
 OWNER, PRESENTER = new_key(), new_key()
@@ -45,7 +45,7 @@ def test_keys_are_compared_by_their_hashes_in_constant_time(
         compared.append((one, other))
         return constant(one, other)
 
-    monkeypatch.setattr("server.accept.access.hmac.compare_digest", compare)
+    monkeypatch.setattr("server.accept.edge.access.hmac.compare_digest", compare)
     assert Keyring(named=hash_of(key)).role(ROOM) is role
     # What is compared is the hash, of one length whatever the key is.
     assert compared

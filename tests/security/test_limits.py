@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from server.accept.gate import Gate
+from server.accept.edge.gate import Gate
 from server.app import GATE, make_app
 from server.settings import Settings
 from tests.accept.client import ROOM, Node
@@ -196,7 +196,7 @@ class Slow:
 async def test_an_answer_that_is_still_being_taken_is_no_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.accept.gate.WATCH_INTERVAL", 0.01)
+    monkeypatch.setattr("server.accept.edge.gate.WATCH_INTERVAL", 0.01)
     gate = Gate(0.001, 10)
     taking: Any = Slow([*range(100, -1, -1)])
     stuck: Any = Slow([50])

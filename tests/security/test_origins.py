@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.accept.guard import SAFE_METHODS
+from server.accept.edge.guard import SAFE_METHODS
 from tests.accept.client import ROOM, Node
 from tests.accept.conftest import StartNode
 from tests.accept.conftest import start_node as start_node

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.accept.wire import FRAMES_AT_ONCE, MESSAGE_TIME, Wire
+from server.accept.edge.wire import FRAMES_AT_ONCE, MESSAGE_TIME, Wire
 from tests.security.raw import BINARY, CONTINUATION, FIN, PING, PONG, TEXT, frame
 
 
@@ -74,7 +74,7 @@ def test_a_message_that_takes_too_long_is_a_flood(
     monkeypatch: pytest.MonkeyPatch, between: bytes
 ) -> None:
     now = 1_000.0
-    monkeypatch.setattr("server.accept.wire.time.monotonic", lambda: now)
+    monkeypatch.setattr("server.accept.edge.wire.time.monotonic", lambda: now)
     wire = Wire(Reader())
     wire.data_received(frame(0, b"x", first=TEXT))
     for _ in range(9):
@@ -90,7 +90,7 @@ def test_messages_that_end_take_as_long_as_they_like_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1_000.0
-    monkeypatch.setattr("server.accept.wire.time.monotonic", lambda: now)
+    monkeypatch.setattr("server.accept.edge.wire.time.monotonic", lambda: now)
     wire = Wire(Reader())
     for size in (5, 70_000):
         for _ in range(5):
@@ -113,7 +113,7 @@ def test_small_frames_are_dust_only_when_they_are_thousands_at_once() -> None:
 
 def test_who_pings_too_often_is_answered_later_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
-    monkeypatch.setattr("server.accept.wire.time.monotonic", lambda: now)
+    monkeypatch.setattr("server.accept.edge.wire.time.monotonic", lambda: now)
     reader = Reader()
     wire = Wire(reader)
     ping = frame(PING, b"?", mask=bytes(4))

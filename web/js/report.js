@@ -11,6 +11,8 @@ import { SheetChoice } from "./sheets.js";
 
 /** @type {Field[]} */
 const FIELDS = ["delimiter", "quote", "escape", "encoding", "skip_lines", "header"];
+/** @type {Record<string, string>} */
+const SPOKEN = { skip_lines: "lines before" };
 const OTHER = "other";
 /** An answer that takes longer is not waited for. */
 const PATIENCE_MS = 15_000;
@@ -144,7 +146,7 @@ export class Report {
     const items = [make("li", {}, `${counted(rows, "row")}, ${counted(report.columns, "column")}${report.header ? " and a header" : ", no header"}.`)];
     if (report.ragged) items.push(make("li", { class: "odd" }, ...this.#ragged(report)));
     items.push(...odd.map((sentence) => make("li", { class: "odd" }, sentence)));
-    if (report.chosen?.length) items.push(make("li", {}, `Chosen by somebody here: ${report.chosen.map((field) => field.replace("_", " ")).join(", ")}.`));
+    if (report.chosen?.length) items.push(make("li", {}, `Chosen by somebody here: ${report.chosen.map((field) => SPOKEN[field] ?? field.replace("_", " ")).join(", ")}.`));
     // What somebody chose is not counted again.
     const counts = !report.chosen?.some((field) => field === "delimiter" || field === "encoding");
     if (counts && !report.ragged && !report.replaced) items.push(make("li", {}, "Every row has as many cells as the first, and every character could be read."));

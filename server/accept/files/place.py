@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from server.accept.access import Guard, hash_of
+from server.accept.edge.access import Guard, hash_of
 from server.document.messages import Document, Person, Upload
 from server.errors import (
     BadMessage,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.accept.access import Guard, Keyring, Pass, Role, wrong_key
+from server.accept.edge.access import Guard, Keyring, Pass, Role, wrong_key
 from server.fanout.backend import Snapshot
 
 # Wrong keys on one connection: more than any mistake explains.

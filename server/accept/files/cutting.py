@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from server.accept.spool import Spool
-from server.accept.store import Batch
+from server.accept.files.spool import Spool
+from server.accept.files.store import Batch
 from server.document.blocks import BLOCK_SIZE, Block
 from server.document.cutter import CutSoFar
 from server.document.dialect import TSV, Dialect

@@ -17,10 +17,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from server.accept.access import Guard, keys_of
-from server.accept.content import Content
-from server.accept.document_end import AppendLimits, DocumentEnd, ReadOtherwise
-from server.accept.guard import room_of
+from server.accept.edge.access import Guard, keys_of
+from server.accept.edge.content import Content
+from server.accept.edge.guard import room_of
+from server.accept.files.document_end import AppendLimits, DocumentEnd, ReadOtherwise
 from server.document.dialect import TSV
 from server.document.growth import Piece, RowStream, ragged
 from server.document.messages import Document, encode

@@ -12,8 +12,8 @@ import aiohttp_jinja2
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from server.accept.guard import SAFE_METHODS, canonical_uuid, check_origin
-from server.accept.watching import PROBLEM, route_of
+from server.accept.edge.guard import SAFE_METHODS, canonical_uuid, check_origin
+from server.accept.edge.watching import PROBLEM, route_of
 from server.document.messages import encode
 from server.errors import Draining, Full, RateLimited, TablecastError, Unavailable
 from server.logs import about

@@ -19,11 +19,11 @@ from typing import Any
 from msgspec import convert, to_builtins
 from msgspec.structs import asdict, replace
 
-from server.accept.access import NO_KEYS, Guard, Pass
-from server.accept.recount import Recounts
-from server.accept.upload import Recut
-from server.accept.uploads import Uploads
-from server.accept.versions import settled
+from server.accept.edge.access import NO_KEYS, Guard, Pass
+from server.accept.files.recount import Recounts
+from server.accept.files.upload import Recut
+from server.accept.files.uploads import Uploads
+from server.accept.files.versions import settled
 from server.document.dialect import Dialect, check_dialect, needs_cut
 from server.document.encodings import Encoding, byte_safe, canonical
 from server.document.messages import Correct, Document, Page, Source

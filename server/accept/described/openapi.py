@@ -15,10 +15,10 @@ from aiohttp import web
 
 from server.accept.api import Correction, PageTurn
 from server.accept.chat import Words
-from server.accept.describe import Answer, Operation, ref
+from server.accept.described.describe import Answer, Operation, ref
+from server.accept.described.operations import OPERATIONS
+from server.accept.files.versions import VersionBody
 from server.accept.keys import Life, Mode
-from server.accept.operations import OPERATIONS
-from server.accept.versions import VersionBody
 from server.document.messages import (
     Deleted,
     Document,

@@ -15,8 +15,8 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from server.accept.content import HANDLER_ARGS
-from server.accept.headers import OF_ALL, OF_DATA
+from server.accept.edge.content import HANDLER_ARGS
+from server.accept.edge.headers import OF_ALL, OF_DATA
 from server.document.messages import encode
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from server.accept.access import Guard, Pass
-from server.accept.growing import State, bytes_of, fitting_in, growing, grown_by
-from server.accept.versions import settled
+from server.accept.edge.access import Guard, Pass
+from server.accept.files.growing import State, bytes_of, fitting_in, growing, grown_by
+from server.accept.files.versions import settled
 from server.document.blocks import decompress
 from server.document.dialect import Dialect
 from server.document.growth import Piece, Tail

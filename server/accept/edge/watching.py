@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from server.accept.guard import canonical_uuid
+from server.accept.edge.guard import canonical_uuid
 from server.counts import SLOW, Counts, Histogram
 from server.logs import about
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from server.accept.content import Content
-from server.accept.store import IDLE_LIMIT
+from server.accept.edge.content import Content
 from server.errors import BadMessage, Damaged, TooLarge, Unsupported
 
 T = TypeVar("T")
+
+# Seconds without a byte before whoever sends something is given up.
+IDLE_LIMIT: Final = 60.0
 
 
 async def small_body(request: web.Request, limit: int) -> bytes:

@@ -12,8 +12,8 @@ from typing import Any, Final, get_args
 import msgspec
 from aiohttp import web
 
-from server.accept.describe import REGISTERS, ref
-from server.accept.openapi import version
+from server.accept.described.describe import REGISTERS, ref
+from server.accept.described.openapi import version
 from server.document.messages import (
     ClientMessage,
     Deleted,

@@ -15,8 +15,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from server.accept.gate import Gate
-from server.accept.guard import Buckets, address_of
+from server.accept.edge.gate import Gate
+from server.accept.edge.guard import Buckets, address_of
 from server.errors import RateLimited
 from server.settings import Settings
 

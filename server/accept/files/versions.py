@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from server.accept.access import NO_KEYS, Guard, keys_of
-from server.accept.bodies import json_body
-from server.accept.guard import room_of
+from server.accept.edge.access import NO_KEYS, Guard, keys_of
+from server.accept.edge.bodies import json_body
+from server.accept.edge.guard import room_of
 from server.document.messages import Document, Person, encode
 from server.errors import Conflict, NoDocument
 from server.fanout import versions

@@ -16,9 +16,9 @@ from typing import Final
 
 from msgspec import UNSET
 
-from server.accept.access import Guard, new_key
-from server.accept.upload import SENDING, Ingest
-from server.accept.uploads import Uploads
+from server.accept.edge.access import Guard, new_key
+from server.accept.files.upload import SENDING, Ingest
+from server.accept.files.uploads import Uploads
 from server.document.messages import Ack, Person, ServerMessage, StartUpload
 from server.errors import (
     BadMessage,

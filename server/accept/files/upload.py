@@ -24,13 +24,13 @@ from typing import Final
 
 import msgspec
 
-from server.accept.access import NO_KEYS, Guard
-from server.accept.cutting import Cutting, UploadLimits
-from server.accept.filename import clean_filename
-from server.accept.kept import told_without_table
-from server.accept.place import Place, Times, Wanted
-from server.accept.spool import notes_of_file
-from server.accept.store import Batch, Store
+from server.accept.edge.access import NO_KEYS, Guard
+from server.accept.files.cutting import Cutting, UploadLimits
+from server.accept.files.filename import clean_filename
+from server.accept.files.kept import told_without_table
+from server.accept.files.place import Place, Times, Wanted
+from server.accept.files.spool import notes_of_file
+from server.accept.files.store import Batch, Store
 from server.document.cutter import CutSoFar
 from server.document.dialect import Dialect
 from server.document.encodings import Encoding

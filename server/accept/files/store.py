@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from server.accept.place import Place, persistently
+from server.accept.edge.bodies import IDLE_LIMIT
+from server.accept.files.place import Place, persistently
 from server.document.blocks import Block
 from server.document.cutter import CutSoFar
 from server.document.messages import Document
@@ -34,8 +35,6 @@ QUIET_LIMIT: Final = 10.0
 LOOK_INTERVAL: Final = 1.0
 # Seconds between two prolongations of what the room has beside this upload: less than any life.
 KEEP_INTERVAL: Final = 15.0
-# Seconds without a byte from the uploader before the upload is given up.
-IDLE_LIMIT: Final = 60.0
 
 
 class Batch(NamedTuple):

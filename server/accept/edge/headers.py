@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from server.accept.guard import site_of
+from server.accept.edge.guard import site_of
 from server.settings import Settings
 
 # What the pages use, and nothing else: files of ours, and forms, requests and sockets to here.

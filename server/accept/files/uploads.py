@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-from server.accept.access import Guard
-from server.accept.cutting import UploadLimits
-from server.accept.kept import told_without_table
-from server.accept.upload import SENDING, Ingest, Recut
+from server.accept.edge.access import Guard
+from server.accept.files.cutting import UploadLimits
+from server.accept.files.kept import told_without_table
+from server.accept.files.upload import SENDING, Ingest, Recut
 from server.document.cutter import document_too_large
 from server.document.messages import Person
 from server.errors import Draining, TablecastError
