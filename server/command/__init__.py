@@ -46,8 +46,8 @@ _KEY: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = _with_default(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
     try:
+        parser = _parser()
         if arguments[0] not in (*_COMMANDS, *_OF_ALL):
             parser.error(
                 f"there is no command {arguments[0]!r}. A file is shown by: tablecast push FILE"
