@@ -26,6 +26,7 @@ from bench.wire import TEXT, dial, frame_head, handshake, turn_frame
 TURNS_A_RUN: Final = 5
 IDLER_BUFFER: Final = 4096  # bytes that the kernel may keep for a viewer who hardly reads
 PATIENCE: Final = 30.0
+SIP_INTERVAL: Final = 10.0  # seconds after which they read a little
 
 
 class Order(msgspec.Struct):
@@ -93,15 +94,19 @@ def beside(order: Order) -> Cost:
     """Turns in the first room and in the second, alternately; in the second some hardly read."""
     alone, crowded = Crowd(order.doors[0]), Crowd(order.doors[1])
     page = max(_warm_up(alone, 1), _warm_up(crowded, 1))
+    # Who stalls came in the midst of the others: half of them are written after those.
+    for crowd in (alone, crowded):
+        crowd.grow(order.viewers // 2)
+    idlers = [_idler(*order.doors[1]) for _ in range(order.stalled)]
     for crowd in (alone, crowded):
         crowd.grow(order.viewers)
-    idlers = [_idler(*order.doors[1]) for _ in range(order.stalled)]
     # As many pages as it takes until the server can write nothing more to any of them.
     deadline = time.monotonic() + order.seconds
     while time.monotonic() < deadline and _lagging(order.doors[1][0]) < order.stalled:
         page += 1
         _turn(crowded, page)
     found: dict[Crowd, list[float]] = {alone: [], crowded: []}
+    sipped_at = time.monotonic()
     for _ in range(order.runs):
         for crowd, runs in found.items():
             seconds = []
@@ -109,7 +114,9 @@ def beside(order: Order) -> Cost:
                 page += 1
                 seconds.append(_turn(crowd, page)[0])
             runs.append(sorted(seconds)[len(seconds) // 2])
-        _sip(idlers)
+        if time.monotonic() > sipped_at + SIP_INTERVAL:
+            _sip(idlers)
+            sipped_at = time.monotonic()
     return Cost(last=found[alone], beside=found[crowded])
 
 

@@ -147,7 +147,7 @@ class Hub:
         Viewers of one kind share one `wording`; without it they are told as docs/PROTOCOL.md says.
         """
         now = asyncio.get_running_loop().time()
-        prepare_socket(transport)
+        prepare_socket(transport, stall_timeout=self._stall_timeout)
         viewer = Viewer(
             secrets.token_hex(8),
             room,

@@ -15,8 +15,8 @@ HIGH_MARK: Final = 16 * 1024
 # Left to itself the kernel grows a send buffer to megabytes, and a stalled viewer would look fine
 # for that long.
 SEND_BUFFER: Final = 128 * 1024
-# A peer that vanished without a close is noticed by the kernel after this many seconds.
-VANISHED_AFTER: Final = 30
+# A peer that vanished without a close is noticed by the kernel after this many seconds at least.
+VANISHED_AFTER: Final = 30.0
 
 
 class Viewer:
@@ -157,11 +157,16 @@ class Viewer:
             self._drained = None
 
 
-def prepare_socket(transport: asyncio.Transport) -> None:
-    """Bound what the kernel holds for a viewer, and how long it believes in a silent one."""
+def prepare_socket(transport: asyncio.Transport, stall_timeout: float) -> None:
+    """Bound what the kernel holds for a viewer, and how long it believes in a silent one.
+
+    To the kernel a viewer who takes nothing is as silent as one who is gone, so it waits for
+    `stall_timeout` seconds too.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_AFTER * 1000)
+        patience = round(1000 * max(VANISHED_AFTER, stall_timeout))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)

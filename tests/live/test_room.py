@@ -312,6 +312,46 @@ async def test_a_lagging_viewer_gets_only_the_newest_state_after_it_has_drained(
     assert not last_state(slow)["whole"], "it is as the others again"
 
 
+async def test_those_who_lag_take_no_turns_from_those_who_do_not(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_audience, "SLICE", 1)
+    slow = [room.enter(f"slow {n}")[0] for n in range(300)]
+    quick, _ = room.enter("quick")
+    room.snapshot(document=document(), page=page())
+    await quick.expect("page")
+    await room.settled()
+    for peer in slow:
+        peer.stall()
+    room.change(page=page(offset=100))  # from this they are known to lag
+    await quick.expect("page", first_row=101)
+    await room.settled()
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    published = live_audience.Audience._publish
+
+    async def publish(self: live_audience.Audience, page: Any) -> None:
+        counting = asyncio.create_task(count())
+        await published(self, page)
+        counting.cancel()
+
+    monkeypatch.setattr(live_audience.Audience, "_publish", publish)
+    room.change(page=page(offset=200))
+    await quick.expect("page", first_row=201)
+    await room.settled()
+    assert turns < 10
+    for peer in slow:
+        peer.drain()
+    room.sweep()
+    assert all(peer.revs[-1] == quick.revs[-1] for peer in slow)
+
+
 async def test_a_viewer_that_drained_without_missing_anything_is_written_nothing(
     room: Room,
 ) -> None:

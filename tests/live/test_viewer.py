@@ -131,7 +131,7 @@ async def test_giving_up_one_answer_does_not_lose_the_next() -> None:
 
 async def test_the_kernel_may_hide_only_a_little_of_what_a_viewer_has_not_taken() -> None:
     async def stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        prepare_socket(writer.transport)
+        prepare_socket(writer.transport, stall_timeout=60)
         accepted.set_result(writer)
         await reader.read()
         writer.close()
@@ -144,6 +144,8 @@ async def test_the_kernel_may_hide_only_a_little_of_what_a_viewer_has_not_taken(
         sock = theirs.transport.get_extra_info("socket")
         # Linux reports twice of what was asked for.
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * SEND_BUFFER
+        # Nor may it end the connection before the node does.
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
         writer.close()
         await writer.wait_closed()
         await theirs.wait_closed()
