@@ -29,7 +29,6 @@ from server.accept.files.append import AppendDoor
 from server.accept.files.correct import Corrector
 from server.accept.files.recount import Recounts
 from server.accept.files.uploads import Uploads
-from server.accept.files.versions import VersionsDoor
 from server.accept.health import HealthDoor
 from server.accept.keys import Founder, KeysDoor
 from server.accept.metrics import MetricsDoor
@@ -177,7 +176,6 @@ def _add_routes(
     api = ApiDoor(backend, rooms, reader, uploads, corrector, founder, settings)
     rows = RowsDoor(rooms, reader, settings, api.get_page)
     appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)
-    versions = VersionsDoor(backend)
     socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node, render)
     original = OriginalDoors(hub, backend, reader, uploads, settings)
     presence = PresenceDoor(backend, rooms)
@@ -208,7 +206,7 @@ def _add_routes(
             web.put("/api/rooms/{uuid}/document", api.put_document),
             web.get("/api/rooms/{uuid}/document", api.get_document),
             web.post("/api/rooms/{uuid}/document/rows", appends.append),
-            web.put("/api/rooms/{uuid}/version", versions.put_version),
+            web.put("/api/rooms/{uuid}/version", api.put_version),
             web.get("/api/rooms/{uuid}/rows", rows.rows),
             web.get("/api/rooms/{uuid}/rows.{extension}", rows.rows),
             # “1.5” is no page in a format, but a wrong number.

@@ -18,8 +18,9 @@ from server.accept.edge.guard import room_of, site_of
 from server.accept.files.correct import CORRECTING, Corrector
 from server.accept.files.upload import Ingest
 from server.accept.files.uploads import Uploads
+from server.accept.files.versions import SHOWING, show_version
 from server.accept.keys import Founder, set_cookie
-from server.accept.names import clean_color, clean_name
+from server.accept.names import clean_color, clean_name, signed
 from server.accept.turn import TURNING, turn_page
 from server.accept.view import Rooms, RoomView
 from server.document.blocks import BLOCK_SIZE
@@ -42,7 +43,8 @@ log = logging.getLogger(__name__)
 GATHER_SECONDS: Final = 1.0
 # Bytes of a body gathered before they are cut: each cut costs a thread's turn.
 GATHER: Final = 256 * 1024
-
+# Bytes of a request that names a version.
+VERSION_LIMIT: Final = 1024
 
 # Who did it, where a program does not say so itself.
 PROGRAM: Final = "A program"
@@ -52,6 +54,10 @@ class PageTurn(msgspec.Struct):
     page_no: int
     name: str = PROGRAM
     color: int = 0
+
+
+class VersionBody(msgspec.Struct):
+    version: int
 
 
 class Correction(msgspec.Struct, forbid_unknown_fields=True):
@@ -117,7 +123,7 @@ class ApiDoor:
             name=request.query.get("name", ""),
             sheet=request.query.get("sheet"),
             replace=request.query.get("replace") == "true",
-            by=Person(id="", name=clean_name(request.query.get("by", PROGRAM))),
+            by=signed(request.query.get("by", PROGRAM)),
             # With a Content-Encoding, what is announced is not the size of the file.
             size=None if "Content-Encoding" in request.headers else request.content_length,
             failed=body.fail,
@@ -192,13 +198,22 @@ class ApiDoor:
         rev = await turn_page(self._backend, room, turn.page_no, known.snapshot, guard, by)
         return _json({"page_no": turn.page_no, "rev": rev})
 
+    async def put_version(self, request: web.Request) -> web.StreamResponse:
+        """Show an earlier version, or a later one again, to everyone."""
+        room = room_of(request)
+        body = await json_body(request, VersionBody, '{"version": 2}', VERSION_LIMIT)
+        guard, by = keys_of(request, room).changing(SHOWING), signed(request.query.get("by"))
+        rev = await show_version(self._backend, room, body.version, guard, by)
+        return _json({"version": body.version, "rev": rev})
+
     async def put_dialect(self, request: web.Request) -> web.StreamResponse:
         """Correct how the table is read, for everyone; answers when everyone sees it."""
         room = room_of(request)
         example = '{"delimiter": ";"} or the like'
         wanted = await json_body(request, Correction, example, self._settings.message_limit)
         guard = keys_of(request, room).changing(CORRECTING)
-        await self._corrector.correct(room, Correct(**msgspec.structs.asdict(wanted)), guard)
+        correct = Correct(**msgspec.structs.asdict(wanted))
+        await self._corrector.correct(room, correct, guard, signed(request.query.get("by")))
         return _json(self._document(await self._rooms.view(room)))
 
     async def get_cell(self, request: web.Request) -> web.StreamResponse:

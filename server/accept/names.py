@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
+from server.document.messages import Person
 from server.document.titles import is_seen, one_line
 from server.errors import BadMessage
 
@@ -17,6 +18,11 @@ _LINES: Final = str.maketrans({"\u2028": "\n", "\u2029": "\n", "\x85": "\n"})
 def clean_name(text: str) -> str:
     """A name of 1 to 40 characters that stays on its line and shows what it is."""
     return one_line(text, NAME_CHARACTERS) or NAMELESS
+
+
+def signed(name: str | None) -> Person | None:
+    """Who came through another door than a socket, if they say who they are."""
+    return None if name is None else Person(id="", name=clean_name(name))
 
 
 def clean_color(color: int | None, default: int) -> int:

@@ -331,7 +331,8 @@ class Session(Connection):
         with contextlib.suppress(ConnectionResetError):
             try:
                 guard = self._holder.changing(CORRECTING)
-                await self._door.corrector.correct(self._viewer.room, message, guard)
+                room, by = self._viewer.room, self._among.person
+                await self._door.corrector.correct(room, message, guard, by)
             except TablecastError as error:
                 await self._refuse(error, "dialect")
             except Exception:

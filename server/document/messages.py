@@ -63,6 +63,7 @@ class Document(Struct, frozen=True, kw_only=True, omit_defaults=False):
     sheet: str | None = None  # the one that is shown
     report: ParseReport | None = None  # what was understood of the file
     by: Person | None = None  # who sent it
+    corrected_by: Person | None = None  # who last chose how it is read, where that is known
     source: Source | None = None  # where a correction turned its bytes into UTF-8
 
 
@@ -96,7 +97,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     paused: bool = False  # nothing comes: its sender is gone and may come back, or is silent
     previous: Document | None = None
     previous_page: Page | None = None
-    by: Person | None = None  # who sends it
+    by: Person | None = None  # who sends it, or has it cut anew
 
 
 class Deleted(Struct, frozen=True, kw_only=True):

@@ -39,6 +39,27 @@ async def test_another_delimiter_is_applied_at_once_without_a_new_document(
         assert now["columns"] == 2
 
 
+@pytest.mark.parametrize("wanted", [{"header": False}, {"quote": "'"}], ids=str)
+async def test_the_others_are_told_who_corrected_it(any_node: Node, wanted: dict[str, Any]) -> None:
+    """A change of the register, and a new cut, which its sender's name stays with."""
+    await any_node.put(PRICES.encode())
+    viewer, other = await any_node.join(), await any_node.join()
+    await other.shows(1)
+    assert other.registers["document"]["corrected_by"] is None
+    await viewer.say("me", name="Grebe", color=4)
+    await viewer.say("dialect", **wanted)
+    await other.settles(lambda v: v.registers["document"]["corrected_by"])
+    await other.settles(lambda v: not v.registers.get("upload"))
+    document = other.registers["document"]
+    grebe = {"id": viewer.hello["viewer"], "name": "Grebe", "color": 4}
+    assert (document["corrected_by"], document["by"]["name"]) == (grebe, "A program")
+    # A program may say who it is. Who does not is not taken for whoever came before.
+    async with any_node.http.put(DIALECT, params={"by": "A script"}, json={"escape": "\\"}) as done:
+        told = await done.json()
+    assert told["corrected_by"] == {"id": "", "name": "A script", "color": 0}
+    assert (await correct(any_node, escape=""))["corrected_by"] is None
+
+
 async def test_the_header_becomes_a_row_and_a_row_the_header(any_node: Node) -> None:
     await any_node.put(b"a\tb\n1\t2\n3\t4\n")
     viewer = await any_node.join()

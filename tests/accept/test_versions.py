@@ -24,8 +24,8 @@ async def put_two(node: Node) -> list[Message]:
     ]
 
 
-async def show(node: Node, version: int) -> Message:
-    async with node.http.put(VERSION, json={"version": version}) as response:
+async def show(node: Node, version: int, **query: str) -> Message:
+    async with node.http.put(VERSION, params=query, json={"version": version}) as response:
         assert response.status == 200, await response.text()
         told: Message = await response.json()
         return told
@@ -61,10 +61,14 @@ async def test_the_others_are_told_who_went_back(node: Node) -> None:
     await other.settles(lambda v: v.registers["document"]["version"] == 1)
     assert other.registers["page"]["by"]["name"] == "Grebe"
     assert other.registers["page"].get("back") is None
-    # A program that goes forth again signs nothing.
+    # A program that goes forth again need not say who it is, and may.
     await show(node, 2)
     await other.settles(lambda v: v.registers["document"]["version"] == 2)
     assert other.registers["page"].get("by") is None
+    await show(node, 1, by="Nightly\njob")
+    await other.settles(lambda v: v.registers["document"]["version"] == 1)
+    by = {"id": "", "name": "Nightly job", "color": 0}
+    assert other.registers["page"]["by"] == by
 
 
 async def test_showing_what_is_shown_changes_nothing(node: Node) -> None:

@@ -40,6 +40,8 @@ REPORT = {
     "chosen": [],
 }
 
+GREBE = {"id": "w", "name": "Grebe", "color": 4}
+
 OpenRoom = Callable[..., Awaitable[tuple[Window, "Room"]]]
 
 
@@ -262,7 +264,10 @@ async def test_reading_a_file_again_shows_as_progress_that_nobody_can_cancel(
     await says(window, "#upload-progress", "Reading trips.csv again…")
     assert not await window.page.is_visible("[data-action=cancel]")
     room.change(upload=None, document=document("d4"))
-    await says(window, "#notice", "was read again")
+    await says(window, "#notice", "“trips.csv” was read again, for everyone.")
+    room.change(upload=upload("d5", "trips.csv", 1_000, kind="recut"))
+    room.change(upload=None, document=document("d5", corrected_by=GREBE))
+    await says(window, "#notice", "“trips.csv” was read again by Grebe, for everyone.")
 
 
 @pytest.mark.parametrize("size", [(390, 844), (900, 700), (1440, 900), (2560, 1440)], ids=str)
@@ -347,13 +352,22 @@ async def test_how_many_pages_there_are_is_said_as_it_is(open_room: OpenRoom) ->
 async def test_whoever_shows_an_earlier_version_is_named(open_room: OpenRoom) -> None:
     kept = [document("d3"), document("d2", rows=12), document("d1")]
     window, room = await open_room(versions=kept)
-    by = {"id": "w", "name": "Grebe", "color": 4}
-    turned = {"document": "d2", "offset": 0, "size": 100, "by": by, "at": 1}
+    turned = {"document": "d2", "offset": 0, "size": 100, "by": GREBE, "at": 1}
     room.change(document=kept[1], page=turned)
     await says(window, "#notice", "Grebe shows everyone version 2 of “trips.csv” again.")
     await says(window, "#log .note", "Grebe shows version 2 again, trips.csv")
     room.change(document=kept[2], page=turned | {"document": "d1", "by": None})
     await says(window, "#log .note:last-child", "Version 1 is shown again, trips.csv")
+
+
+async def test_whoever_corrects_how_a_table_is_read_is_named(open_room: OpenRoom) -> None:
+    window, room = await open_room()
+    read = {"header": False}
+    report = REPORT | read | {"chosen": ["header"]}
+    room.change(document=document(dialect=DIALECT | read, report=report, corrected_by=GREBE))
+    await says(window, "#notice", "Grebe changed how “trips.csv” is read, for everyone.")
+    await window.do("report")
+    await says(window, "#report", "Chosen by somebody here: header. Grebe chose last.")
 
 
 async def test_rows_that_are_added_show_in_the_facts_and_the_pager(open_room: OpenRoom) -> None:

@@ -123,7 +123,7 @@ export class Report {
     this.#title.textContent = `How “${table.name}” is read`;
     this.#form.hidden = !report;
     if (!report) return this.#found.replaceChildren();
-    this.#tell(report, table.rows, Boolean(table.sheet));
+    this.#tell(report, table);
     this.#fill(report, Boolean(table.sheet));
     if (this.#waiting && upload?.kind === "recut") {
       // As long as that takes; everyone sees how far it is.
@@ -135,23 +135,22 @@ export class Report {
 
   /**
    * @param {ReportValue} report
-   * @param {number} rows
-   * @param {boolean} isSheet
+   * @param {import("./types.js").DocumentValue} table
    */
-  #tell(report, rows, isSheet) {
-    const key = JSON.stringify([report, rows, this.#access.canTurn]);
+  #tell(report, { rows, sheet, corrected_by: by }) {
+    const key = JSON.stringify([report, rows, by, this.#access.canTurn]);
     if (key === this.#told) return;
     this.#told = key;
     const odd = findings(report);
     const items = [make("li", {}, `${counted(rows, "row")}, ${counted(report.columns, "column")}${report.header ? " and a header" : ", no header"}.`)];
     if (report.ragged) items.push(make("li", { class: "odd" }, ...this.#ragged(report)));
     items.push(...odd.map((sentence) => make("li", { class: "odd" }, sentence)));
-    if (report.chosen?.length) items.push(make("li", {}, `Chosen by somebody here: ${report.chosen.map((field) => SPOKEN[field] ?? field.replace("_", " ")).join(", ")}.`));
+    if (report.chosen?.length) items.push(make("li", {}, ...chosen(report.chosen, by)));
     // What somebody chose is not counted again.
     const counts = !report.chosen?.some((field) => field === "delimiter" || field === "encoding");
     if (counts && !report.ragged && !report.replaced) items.push(make("li", {}, "Every row has as many cells as the first, and every character could be read."));
     this.#found.replaceChildren(...items);
-    this.#why.textContent = isSheet ? "" : whyEncoding(report.encoding_why);
+    this.#why.textContent = sheet ? "" : whyEncoding(report.encoding_why);
   }
 
   /** @param {ReportValue} report */
@@ -309,4 +308,15 @@ export class Report {
   #select(field) {
     return need(`select[name="${field}"]`, HTMLSelectElement, this.#form);
   }
+}
+
+/**
+ * What people chose in place of what was recognised, and who chose last.
+ * @param {string[]} fields
+ * @param {import("./types.js").Actor|null|undefined} by
+ */
+function chosen(fields, by) {
+  const spoken = fields.map((field) => SPOKEN[field] ?? field.replace("_", " ")).join(", ");
+  const last = by ? [" ", make("bdi", {}, by.name), " chose last."] : [];
+  return [`Chosen by somebody here: ${spoken}.`, ...last];
 }

@@ -210,7 +210,8 @@ export class RoomPage {
     this.#reader.close();
     // Whoever corrects it sees it where they did.
     if (!before.document?.complete || before.document.id !== now.document?.id || this.#report.isOpen) return;
-    this.#notices.note(`“${now.document.name}” is read otherwise now, for everyone.`);
+    const { name, corrected_by: by } = now.document;
+    this.#notices.note(by && by.id !== this.#session.viewer ? `${by.name} changed how “${name}” is read, for everyone.` : `“${name}” is read otherwise now, for everyone.`);
   }
 
   /**

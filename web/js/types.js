@@ -16,6 +16,7 @@
  * @property {number} [created]  ms since 1970
  * @property {Dialect} dialect
  * @property {Actor|null} [by]  who sent it
+ * @property {Actor|null} [corrected_by]  who last chose how it is read
  * @property {string[]|null} [sheets]  of the workbook that it was made of
  * @property {string|null} [sheet]  the one that is shown
  *

@@ -136,17 +136,27 @@ export class Uploads {
    * @param {DocumentValue} table
    */
   #tellArrived(before, table) {
-    if (before.upload?.id === table.id && before.upload.kind === "recut") this.#notices.note(`“${table.name}” was read again, for everyone.`);
-    else if (before.versions?.some(({ id }) => id === table.id)) this.#tellBack(table);
+    if (before.upload?.id === table.id && before.upload.kind === "recut") {
+      const by = table.corrected_by;
+      this.#notices.note(`“${table.name}” was read again${this.#isOther(by) ? ` by ${by.name}` : ""}, for everyone.`);
+    } else if (before.versions?.some(({ id }) => id === table.id)) this.#tellBack(table);
     else this.#notices.note(whatIsNew(this.#complete, table), "table");
+  }
+
+  /**
+   * @param {import("./types.js").Actor|null|undefined} by
+   * @returns {by is import("./types.js").Actor}
+   */
+  #isOther(by) {
+    return Boolean(by && by.id !== this.#session.viewer);
   }
 
   /** @param {DocumentValue} table  one of the versions, shown in place of a newer or older one */
   #tellBack(table) {
     const version = `version ${number(table.version)} of “${table.name}”`;
-    const { viewer, registers } = this.#session;
-    const by = registers.page?.document === table.id ? registers.page.by : null;
-    this.#notices.note(by && by.id !== viewer ? `${by.name} shows everyone ${version} again.` : `Everyone sees ${version} again.`, "table");
+    const { page } = this.#session.registers;
+    const by = page?.document === table.id ? page.by : null;
+    this.#notices.note(this.#isOther(by) ? `${by.name} shows everyone ${version} again.` : `Everyone sees ${version} again.`, "table");
   }
 
   /**

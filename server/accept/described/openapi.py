@@ -13,11 +13,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from server.accept.api import Correction, PageTurn
+from server.accept.api import Correction, PageTurn, VersionBody
 from server.accept.chat import Words
 from server.accept.described.describe import Answer, Operation, ref
 from server.accept.described.operations import OPERATIONS
-from server.accept.files.versions import VersionBody
 from server.accept.keys import Life, Mode
 from server.document.messages import (
     Deleted,

@@ -40,6 +40,8 @@ from server.errors import (
     UploadReplaced,
 )
 
+_BY: Final = {"by": (TEXT, "Who does it, for the others.")}
+
 TABLE_OPERATIONS: Final = (
     Operation(
         "put",
@@ -113,6 +115,7 @@ TABLE_OPERATIONS: Final = (
         "Show an earlier version, or a later one again, to everyone",
         [Answer(200, "It is shown.", as_json(of(version=NUMBER, rev=REV)))],
         (*PRESENT, BadMessage, NoDocument, TooLarge, UploadInProgress),
+        query=_BY,
         body=as_json(ref("VersionBody")),
         keyed=True,
     ),
@@ -136,6 +139,7 @@ TABLE_OPERATIONS: Final = (
             UploadLost,
             UploadReplaced,
         ),
+        query=_BY,
         body=as_json(ref("Correction")),
         keyed=True,
     ),

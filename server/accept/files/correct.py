@@ -26,7 +26,7 @@ from server.accept.files.uploads import Uploads
 from server.accept.files.versions import settled
 from server.document.dialect import Dialect, check_dialect, needs_cut
 from server.document.encodings import Encoding, byte_safe, canonical
-from server.document.messages import Correct, Document, Page, Source
+from server.document.messages import Correct, Document, Page, Person, Source
 from server.document.recount import not_counted
 from server.errors import BadMessage, Conflict, NoDocument
 from server.fanout import changes
@@ -55,11 +55,13 @@ class Corrector:
         self._uploads = uploads
         self._recounts = recounts
 
-    async def correct(self, room: str, wanted: Correct, guard: Guard = _KEYLESS) -> None:
+    async def correct(
+        self, room: str, wanted: Correct, guard: Guard = _KEYLESS, by: Person | None = None
+    ) -> None:
         """Returns when everyone sees it (for a new cut, when that is complete).
 
-        Raises `BadMessage` for what cannot be read so, `NoDocument`, `UploadInProgress`,
-        `Conflict`, and what `guard` says.
+        `by`: who does it, for the others. Raises `BadMessage` for what cannot be read so,
+        `NoDocument`, `UploadInProgress`, `Conflict`, and what `guard` says.
         """
         for _ in range(LOOKS):
             snapshot = await settled(self._backend, room)
@@ -83,10 +85,10 @@ class Corrector:
                 source = _source(cut_from, dialect, turned=turned) or cut_from.source
                 encoding = _encoding(document, dialect, given)
                 recut = Recut(document, dialect, encoding, chosen, source)
-                if await self._cut_again(room, shown, cut_from, recut, guard, turned=turned):
+                if await self._cut_again(room, shown, cut_from, recut, guard, by, turned=turned):
                     return
                 continue
-            revised = await self._read_so(room, document, dialect, chosen)
+            revised = await self._read_so(room, document, dialect, chosen, by)
             change = changes.revise(snapshot, to_builtins(revised))
             change["expect"] |= leave.expect
             self._recounts.claim(change)
@@ -105,7 +107,12 @@ class Corrector:
     # Internal
 
     async def _read_so(
-        self, room: str, document: Document, dialect: Dialect, chosen: tuple[str, ...]
+        self,
+        room: str,
+        document: Document,
+        dialect: Dialect,
+        chosen: tuple[str, ...],
+        by: Person | None,
     ) -> Document:
         first = await self._reader.header(
             room, replace(document, dialect=replace(dialect, header=True))
@@ -128,6 +135,7 @@ class Corrector:
             rows=max(0, document.records - int(dialect.header)),
             columns=len(first),
             report=report,
+            corrected_by=by,
         )
 
     async def _cut_again(
@@ -137,6 +145,7 @@ class Corrector:
         cut_from: Document,
         recut: Recut,
         guard: Guard,
+        by: Person | None,
         *,
         turned: bool,
     ) -> bool:
@@ -154,7 +163,7 @@ class Corrector:
             return guard(snapshot)
 
         name, size = cut_from.name, None if turned else cut_from.stored
-        ingest = self._uploads.open(room, name=name, size=size, recut=recut, guard=leave)
+        ingest = self._uploads.open(room, name=name, size=size, recut=recut, by=by, guard=leave)
         try:
             try:
                 await ingest.begin()

@@ -304,6 +304,7 @@ class Ingest:
             sheet=of.sheet if of else cutting.sheet,
             report=msgspec.structs.replace(so_far.report, chosen=self._chosen),
             by=of.by if of else self._place.upload.by,
+            corrected_by=self._place.upload.by if of else None,
             source=self._source_of(so_far),
         )
 

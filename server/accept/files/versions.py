@@ -8,47 +8,19 @@ import random
 from typing import Final
 
 import msgspec
-from aiohttp import web
 
-from server.accept.edge.access import NO_KEYS, Guard, keys_of
-from server.accept.edge.bodies import json_body
-from server.accept.edge.guard import room_of
-from server.document.messages import Document, Person, encode
+from server.accept.edge.access import NO_KEYS, Guard
+from server.document.messages import Document, Person
 from server.errors import Conflict, NoDocument
 from server.fanout import versions
 from server.fanout.backend import Backend, Snapshot
 from server.live.hub import restore_if_ended
 
-# Bytes of a request that names a version.
-REQUEST_LIMIT: Final = 1024
 # Rows that are appended meanwhile make a look outdated, a few times a second at most.
 LOOKS: Final = 10
 # What presenters do, and whoever brings no key while the room is open.
 SHOWING: Final = "show other versions"
 _KEYLESS: Final = NO_KEYS.changing(SHOWING)
-
-
-class VersionBody(msgspec.Struct):
-    version: int
-
-
-class VersionsDoor:
-    """`PUT /api/rooms/{uuid}/version`."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    async def put_version(self, request: web.Request) -> web.StreamResponse:
-        room = room_of(request)
-        body = await json_body(request, VersionBody, '{"version": 2}', REQUEST_LIMIT)
-        version = body.version
-        guard = keys_of(request, room).changing(SHOWING)
-        rev = await show_version(self._backend, room, version, guard)
-        return web.Response(
-            body=encode({"version": version, "rev": rev}),
-            content_type="application/json",
-            headers={"Cache-Control": "no-store"},
-        )
 
 
 async def settled(backend: Backend, room: str) -> Snapshot:
