@@ -17,6 +17,7 @@ from server import logs
 from server.app import GATE, HUB, UPLOADS, make_app
 from server.command.failures import Failure, Misuse
 from server.command.link import KEY_VARIABLE, VARIABLE
+from server.redis_url import BadUrl
 from server.settings import Settings, SettingsError, variable
 
 log = logging.getLogger("tablecast")
@@ -47,6 +48,8 @@ def run(given: Mapping[str, str | None]) -> None:
             asyncio.run(serve(settings))
     except SettingsError as error:
         raise Misuse(str(error)) from None
+    except BadUrl as error:
+        raise Misuse(f"{variable('redis_url')} {error}.") from None
     except OSError as error:
         raise Failure(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}. "

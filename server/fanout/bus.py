@@ -28,12 +28,14 @@ from server.fanout.followed import Followed, Stage
 from server.fanout.link import Link, Lost, Rooms
 from server.fanout.presence import Told
 from server.fanout.reads import Reads
+from server.fanout.refusals import why
 from server.fanout.subscriptions import Subscriptions
 from server.fanout.tasks import end, first_to_fail
 from server.fanout.watchmen import Audit, Ping
 
 READS_BETWEEN_YIELDS = 64  # a flood of messages must not hold up the rest of the loop
 FIRST_BACKOFF = 0.05  # seconds; doubles with each failure
+REASONS = 8  # that are written down while Redis is lost, each once
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ class Bus:
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._since: float | None = None  # when the present connection was established
+        self._was_there = False  # a connection stood before
+        self._reasons: set[str] = set()  # why there is none, as far as it was written down
         self._delivery = Delivery()
         self._recovery = Recovery(self._delivery)
         self._reads = Reads(rooms, self._delivery, self._recovery, counts)
@@ -183,8 +187,8 @@ class Bus:
             except Exception as error:
                 if not isinstance(error, RedisError | Lost | Unavailable | OSError):
                     _log.exception("The bus failed; it connects again")
-                elif not self._delivery.degraded:
-                    _log.warning("Lost Redis: %s", str(error) or type(error).__name__)
+                else:
+                    self._complain(why(error))
             self._delivery.set_degraded(True)
             now = asyncio.get_running_loop().time()
             if self._since is not None and now - self._since > self._timing.backoff:
@@ -193,6 +197,15 @@ class Bus:
                 longest = min(self._timing.backoff, FIRST_BACKOFF * 2 ** min(self._failures, 16))
                 await asyncio.sleep(longest * random.uniform(0.5, 1))
             self._failures += 1
+
+    def _complain(self, reason: str) -> None:
+        if not self._delivery.degraded:
+            self._reasons.clear()
+        if reason in self._reasons or len(self._reasons) >= REASONS:
+            return
+        self._reasons.add(reason)
+        lost = "Lost Redis" if self._was_there else "Redis cannot be used"
+        _log.warning("%s: %s", lost, reason)
 
     async def _serve(self) -> None:
         """Keep all rooms up to date over one connection; raises when that is lost."""
@@ -217,6 +230,7 @@ class Bus:
             await link.disconnect(nowait=True)
 
     def _begin(self) -> None:
+        self._was_there = True
         self._since = asyncio.get_running_loop().time()
         for followed in self._rooms.values():
             if followed.known:

@@ -15,6 +15,7 @@ from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
     MovedError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -25,7 +26,7 @@ from redis.exceptions import (
 from server.counts import Counts
 from server.errors import StorageFull
 from server.fanout.clock import Clock
-from server.fanout.refusals import closing, unavailable
+from server.fanout.refusals import closing, unavailable, why
 from server.fanout.slots import Redirects
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 # What spans of calls say besides the name of the operation.
 _SPAN = {"db.system.name": "redis"}
 _REFUSALS = ("LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
+# Of an address that names no database, or a user, whom this Redis has for something else.
+_NEVER = ("DB index is out of range",)
 
 
 class Calls:
@@ -61,6 +64,7 @@ class Calls:
         self._deadlines: set[asyncio.Timeout] = set()  # of calls under way
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._forbidden: set[str] = set()  # operations of which it was written down
 
     @contextlib.asynccontextmanager
     async def asking(self, operation: str, patience: float | None = None) -> AsyncIterator[None]:
@@ -113,6 +117,13 @@ class Calls:
             raise unavailable() from error
         except ResponseError as error:
             counts.failures[operation, "refused"] += 1
+            if isinstance(error, NoPermissionError) or str(error).startswith(_NEVER):
+                if operation not in self._forbidden:
+                    self._forbidden.add(operation)
+                    _log.error(
+                        "Redis refuses this node what it needs (%s): %s", operation, why(error)
+                    )
+                raise unavailable() from error
             if str(error).startswith(_REFUSALS):
                 raise unavailable() from error
             raise

@@ -11,7 +11,7 @@ from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSL
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError
 
-from server.redis_url import Address, Servers, servers
+from server.redis_url import Address, BadUrl, Servers, servers
 
 CONNECT_WITHIN = 1.0  # seconds
 ANSWER_WITHIN = 2.0
@@ -87,6 +87,31 @@ def client(url: str, retry: Retry, primary: Primary | None = None) -> Redis:
     return Redis.from_pool(
         BlockingConnectionPool(max_connections=CONNECTIONS, timeout=WAIT_FOR_CONNECTION, **options)
     )
+
+
+def try_out(url: str) -> None:
+    """Make what `client` would connect with, and read the files of TLS that it names.
+
+    Raises `BadUrl` where that fails; whether anybody answers is not asked.
+    """
+    known = servers(url)
+    urls = [url] if known is None else [known.server(known.hosts[0])]
+    if known is not None and known.kind == "sentinel":
+        urls.append(known.sentinel(known.hosts[0]))
+    for each in urls:
+        try:
+            pool: Any = client(each, Retry(NoBackoff(), 0)).connection_pool
+            connection = pool.make_connection()
+        except (TypeError, ValueError, RedisError) as error:
+            said = str(error).rpartition("__init__() ")[2]
+            raise BadUrl(f"has something behind its ? that cannot be: {said}") from None
+        if isinstance(connection, SSLConnection):
+            try:
+                connection.ssl_context.get()
+            except (OSError, ValueError) as error:
+                tls = connection.ssl_context
+                files = [file for file in (tls.ca_certs, tls.certfile, tls.keyfile) if file]
+                raise BadUrl(f"cannot have its TLS ({', '.join(files)}): {error}") from None
 
 
 def behind_sentinels(url: str) -> Primary | None:

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from server.fanout import connect
+from server.fanout.refusals import why
 from server.fanout.slots import SlotMap
 from server.fanout.tasks import end
 from server.redis_url import Address, Servers
@@ -44,6 +45,8 @@ class Lookout:
         self._servers = frozenset(cluster.hosts)  # that may know
         self._clients: dict[Address, Redis] = {}  # to ask them
         self._asking: dict[Address, asyncio.Task[SlotMap | None]] = {}
+        self._silent: dict[Address, str] = {}  # who did not answer last, and why
+        self._told: frozenset[str] = frozenset()  # reasons, as they were written down
         self._odd = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,7 +80,10 @@ class Lookout:
             except Exception:
                 _log.exception("Who has which slot cannot be found out")
                 found = None
-            if found is not None:
+            if found is None:
+                self._complain()
+            else:
+                self._told = frozenset()
                 self._servers = found.servers | frozenset(self._cluster.hosts)
             self._found(found)
             await asyncio.sleep(LOOK_EVERY)
@@ -114,11 +120,24 @@ class Lookout:
             asking: Any = client
             found = SlotMap.read(await asking.execute_command("CLUSTER", "SLOTS"), address)
         except (RedisError, OSError) as error:
-            _log.debug("%s:%d does not say who has which slot: %s", *address, error)
+            self._silent[address] = why(error)
             return None
         finally:
             del self._asking[address]
-        return found if found.runs else None
+        if not found.runs:
+            self._silent[address] = "nobody has a slot"
+            return None
+        self._silent.pop(address, None)
+        return found
+
+    def _complain(self) -> None:
+        """Nobody answers: write down why, once for the same reasons."""
+        reasons = frozenset(self._silent.values())
+        if reasons <= self._told:
+            return
+        self._told |= reasons
+        said = "; ".join(f"{host}:{port}: {text}" for (host, port), text in self._silent.items())
+        _log.warning("No server of the cluster says who has which slot: %s", said)
 
 
 async def _aclose(client: Redis) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, NoPermissionError, TimeoutError
 
 from server.counts import Counts
 from server.fanout.backend import (
@@ -151,7 +151,15 @@ class RedisBackend:
 
     async def check(self) -> None:
         async with self._calls.asking("check", min(self._patience, 2.0)):
-            await self._redis.ping()
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.ping()
+                pipe.exists(self._keys.room("check"))
+                pong, exists = await pipe.execute(raise_on_error=False)
+            if isinstance(pong, Exception):
+                raise pong
+            # All else is answered well: it may be another server of a cluster that has the key.
+            if isinstance(exists, NoPermissionError):
+                raise exists
 
     def now_ms(self) -> int:
         return self._calls.clock.now_ms()

@@ -1,8 +1,13 @@
-"""What backends say when they refuse, in the same words whichever it is."""
+"""What backends say when they refuse, in the same words whichever it is, and why they do."""
 
 from __future__ import annotations
 
+import re
+
 from server.errors import Conflict, Missing, Unavailable
+
+_COMMAND = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: \(?[\"']?", re.DOTALL)
+_ARGUMENTS = ", with args beginning with"
 
 
 def unavailable() -> Unavailable:
@@ -24,3 +29,11 @@ def conflict() -> Conflict:
 def missing() -> Missing:
     """Where bytes are gone that a room still speaks of."""
     return Missing("A part of this table is gone; the room shows what there is.")
+
+
+def why(error: BaseException) -> str:
+    """What Redis, or the way there, said: for the log, so without what was asked of it."""
+    if isinstance(error, Unavailable) and error.__cause__ is not None:
+        error = error.__cause__
+    said, _, _ = _COMMAND.sub("", str(error)).partition(_ARGUMENTS)
+    return said.rstrip("\"',)") or type(error).__name__

@@ -63,7 +63,13 @@ ALLOWED = {
         "server.traces",
     },
     "server.command": {"server.errors", "server.settings"},
-    "server.command.serve": {"server.app", "server.command", "server.settings", "server.logs"},
+    "server.command.serve": {
+        "server.app",
+        "server.command",
+        "server.settings",
+        "server.redis_url",
+        "server.logs",
+    },
     "server.__main__": {"server.command"},
 }
 
