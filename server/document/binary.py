@@ -5,6 +5,7 @@ Text with zero bytes, bad bytes or the odd control character in it is text all t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Final
 
@@ -41,6 +42,15 @@ _LETTERS: Final = (
     (b"ID3", "a sound (MP3)", _SAVE),
     (b"MZ", "a Windows program", _SAVE),
 )
+# A script with a .zip behind it: one that unpacks itself, or Python's zipapp. What is stored in it
+# without compression may be text all over. The header of its first file has to fit (APPNOTE.TXT,
+# 4.3.7: version, flags, method, 16 bytes of times and sizes, lengths of names), and a script's
+# first line has to stand before it: a table may have an archive's bytes in a cell.
+_SCRIPT: Final = b"#!"
+_BEHIND: Final = re.compile(
+    rb"\nPK\x03\x04[\x0a-\x3f]\x00..[\x00\x08\x09\x0c\x0e\x5d\x5f\x63]\x00.{16}.[\x00-\x03].[\x00-\x03]",
+    re.DOTALL,
+)
 # Control characters that no text needs. Tab, line ends, form feed and vertical tab are text, and 1b
 # to 1f too (escape sequences of terminals, ASCII's own separators).
 _CONTROL: Final = bytes([*range(0x01, 0x09), *range(0x0E, 0x1B), 0x7F])
@@ -56,6 +66,8 @@ def refuse_binary(sample: bytes, encoding: Encoding) -> None:
     for mark, name, advice in _MARKS:
         if sample.startswith(mark):
             raise _looks_like(name, advice)
+    if sample.startswith(_SCRIPT) and _BEHIND.search(sample):
+        raise _looks_like("a script with a ZIP archive inside", _UNPACK)
     odd = len(sample) - len(sample.translate(None, b"\0" + _CONTROL))
     for mark, name, advice in _LETTERS:
         if sample.startswith(mark) and odd * _FEW > len(sample):

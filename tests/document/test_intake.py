@@ -494,6 +494,18 @@ def test_a_binary_file_is_called_by_its_name(source: bytes, name: str) -> None:
                 take(data, name="table.tsv")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("text", [0, 30_000])
+def test_a_script_with_an_archive_inside_is_no_table_of_its_lines(text: int, method: int) -> None:
+    """What is only stored in it is text, as the script is."""
+    program = io.BytesIO(b"#!/bin/sh\n" + b"# unpacks itself\n" * (text // 17))
+    program.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(program, "a", method) as archive:
+        archive.writestr("trips.csv", b"a,b\n" + b"1,some text\n" * 500)
+    with pytest.raises(NotText, match=r"looks like a script with a ZIP archive inside.*Unpack"):
+        take(program.getvalue())
+
+
 @pytest.mark.parametrize("source", [NOISE, NOISE * 20, bytes(100), bytes(range(1, 9)) * 10])
 def test_other_bytes_that_are_no_text_are_refused(source: bytes) -> None:
     with pytest.raises(NotText, match=r"not a text file: it contains"):
@@ -510,6 +522,8 @@ def test_other_bytes_that_are_no_text_are_refused(source: bytes) -> None:
         b"a\x1b[1mb\tc\x0c\n\x1c\x1d\x1e\x1f\n" + b"bell \x07 and more\n",
         b"1\x01a\x02b\x03c\x01\n" * 100,
         b"a\0\tb\0\n" * 3 + b"some more text\n",
+        b"#!name\tfirst bytes\n" + b"PK\tPK\x03\x04\nPK\x03\x04\tzip\n" * 100,
+        b"file\n" + zipped(b"a\tb\n") + b"\nsome more text\n" * 100,
     ],
 )
 def test_text_may_begin_like_a_magic_number_and_have_odd_bytes(source: bytes) -> None:
