@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from server.accept.files.versions import settled
 from server.document.messages import Document, Page, Upload
-from server.errors import Conflict
 from server.fanout.backend import Backend, Snapshot
-from server.live.hub import restore_if_ended
 from server.live.keeper import Keeper
 
 
@@ -53,14 +51,7 @@ class Rooms:
 
     async def view(self, room: str) -> RoomView:
         """Read the room now, giving up an upload whose lease has ended. Raises `Unavailable`."""
-        backend = self._backend
-        snapshot = await backend.snapshot(room)
-        upload = snapshot.registers.get("upload")
-        if upload is not None and upload["lease"] < backend.now_ms():
-            # On a conflict another node did it, or the upload came back.
-            with contextlib.suppress(Conflict):
-                await restore_if_ended(backend, room)
-            snapshot = await backend.snapshot(room)
+        snapshot = await settled(self._backend, room)
         await self._keeper.use(room, snapshot.registers)
         return view_of(snapshot)
 
