@@ -37,8 +37,8 @@ CHROMIUM = [
 StartStack = Callable[..., Any]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell lets what it starts in the background ignore Ctrl-C, and programs hand that on to those
-    # that they start: some tests interrupt a program and expect that it ends.
+    # A shell lets what it starts in the background ignore Ctrl+C, and programs hand that on to
+    # those that they start: some tests interrupt a program and expect that it ends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
