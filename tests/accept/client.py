@@ -8,11 +8,14 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import fakeredis
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.app import make_app
 from server.fanout.backend import Backend
+from server.fanout.bus import Timing
 from server.fanout.memory import MemoryBackend, MemoryStore
+from server.fanout.redis import RedisBackend
 from server.settings import Settings
 from tests.room_client import PATIENCE, Message, RoomClient
 
@@ -149,6 +152,18 @@ class Wrapped:
 
 def memory(store: MemoryStore | None = None, **options: Any) -> MemoryBackend:
     return MemoryBackend(secrets.token_hex(4), store=store, **options)
+
+
+def fake_redis() -> RedisBackend:
+    """A backend on a Redis inside the test."""
+    server = fakeredis.FakeServer()
+    return RedisBackend(
+        "",
+        secrets.token_hex(4),
+        connect=lambda retry: fakeredis.FakeAsyncRedis(server=server, protocol=2, retry=retry),
+        timing=Timing(linger=0.3),
+        shebang=False,
+    )
 
 
 class Slowly:

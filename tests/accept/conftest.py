@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import fakeredis
 import pytest
 
-from server.fanout.bus import Timing
-from server.fanout.redis import RedisBackend
-from tests.accept.client import Node, memory
+from tests.accept.client import Node, fake_redis, memory
 
 StartNode = Callable[..., Any]
 
@@ -37,16 +33,7 @@ async def node(start_node: StartNode) -> Node:
 @pytest.fixture(params=["memory", "fakeredis"])
 async def any_node(request: pytest.FixtureRequest, start_node: StartNode) -> Node:
     """A node on each kind of backend in turn."""
-    backend: Any = memory()
-    if request.param == "fakeredis":
-        server = fakeredis.FakeServer()
-        backend = RedisBackend(
-            "",
-            secrets.token_hex(4),
-            connect=lambda retry: fakeredis.FakeAsyncRedis(server=server, protocol=2, retry=retry),
-            timing=Timing(linger=0.3),
-            shebang=False,
-        )
+    backend = memory() if request.param == "memory" else fake_redis()
     # Whoever leaves in the middle of an upload is not waited for long.
     started: Node = await start_node(backend, upload_pause=0.5)
     return started

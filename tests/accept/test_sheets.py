@@ -174,11 +174,9 @@ async def test_a_workbook_that_waits_for_its_turn_is_not_taken_for_silent() -> N
     async def put(batch: Batch) -> None:
         batches.append(batch)
 
-    cutting = Cutting(
-        "t.xlsx", limits, put=put, converts=told.set, sheet=None, dialect=None, encoding=None
-    )
-    await cutting.feed(workbook(one=[["id", "name"], ["1", "first"]]))
-    finishing = asyncio.create_task(cutting.finish())
+    cutting = Cutting("t.xlsx", limits, sheet=None, dialect=None, encoding=None)
+    await cutting.feed(workbook(one=[["id", "name"], ["1", "first"]]), put)
+    finishing = asyncio.create_task(cutting.finish(put, told.set))
     try:
         await asyncio.wait_for(told.wait(), PATIENCE)
         assert cutting.sheets is None

@@ -354,12 +354,18 @@ async def test_a_put_shorter_than_it_said_is_no_document(node: Node) -> None:
     await writer.wait_closed()
 
 
-async def test_when_the_uploaders_node_dies_another_one_brings_the_table_back(
-    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def cut_off(node: Node) -> None:
+    """It can change nothing any more."""
+
     async def append(*args: Any, **options: Any) -> Any:
         raise Unavailable("This node is cut off.")
 
+    node.app[BACKEND].append = append  # type: ignore[method-assign]
+
+
+async def test_when_the_uploaders_node_dies_another_one_brings_the_table_back(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(accept_place, "STORE_PATIENCE", 0.2)
     store = MemoryStore()
     doomed = await start_node(Wrapped(memory(store)), upload_lease=0.6, upload_pause=0.8)
@@ -367,7 +373,7 @@ async def test_when_the_uploaders_node_dies_another_one_brings_the_table_back(
     old, (watcher, _) = await shown_on_page(sound, 7)
     uploader = await doomed.join()
     await announced(uploader, [watcher])
-    doomed.app[BACKEND].append = append  # type: ignore[method-assign]
+    cut_off(doomed)
     await watcher.sees(old, first_row=601)
     error = await uploader.expect("error")
     assert error["retry"] is True
@@ -377,9 +383,6 @@ async def test_when_the_uploaders_node_dies_another_one_brings_the_table_back(
 async def test_an_upload_whose_lease_ended_is_over_for_whoever_asks_next(
     start_node: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def append(*args: Any, **options: Any) -> Any:
-        raise Unavailable("This node is cut off.")
-
     monkeypatch.setattr(accept_place, "STORE_PATIENCE", 0.2)
     store = MemoryStore()
     doomed = await start_node(Wrapped(memory(store)), upload_lease=0.3, upload_pause=0.5)
@@ -387,7 +390,7 @@ async def test_an_upload_whose_lease_ended_is_over_for_whoever_asks_next(
     old = (await sound.put(OLD))["id"]
     uploader = await doomed.join()
     await announced(uploader, [])
-    doomed.app[BACKEND].append = append  # type: ignore[method-assign]
+    cut_off(doomed)
     async with asyncio.timeout(PATIENCE):
         while (await sound.registers())["document"]["id"] != old:
             await asyncio.sleep(0.05)

@@ -32,6 +32,20 @@ async def put_table(node: Node, data: bytes, name: str = "t.tsv", room: str | No
     return f"{node.url}/t/{room}"
 
 
+async def put_presented(node: Node, data: bytes) -> tuple[str, str]:
+    """A room with this table in which only presenters turn: its address, and its owner's link."""
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{node.url}/api/rooms") as answer:
+            made = await answer.json()
+        key = {"Authorization": f"Bearer {made['key']}"}
+        room, api = f"{node.url}/t/{made['uuid']}", f"{node.url}/api/rooms/{made['uuid']}"
+        async with session.put(f"{api}/document", data=data, headers=key) as answer:
+            assert answer.status == 200, await answer.text()
+        async with session.put(f"{api}/mode", json={"mode": "presenting"}, headers=key) as answer:
+            assert answer.status == 200, await answer.text()
+    return room, f"{room}#key={made['key']}"
+
+
 async def open_window(new_window: Callable[..., Any], url: str, **options: Any) -> Window:
     """A live window on the room at `url`."""
     window = await Window.open(new_window, url, **options)

@@ -52,7 +52,7 @@ async def test_what_is_said_without_a_connection_is_sent_once_when_it_is_back(
     await here.page.context.set_offline(False)
     await hears(there, "said without a line")
     assert await texts(there) == ["said before the line went", "said without a line"]
-    await here.page.wait_for_function("() => !document.querySelector('#outbox').children.length")
+    await nothing_is_on_its_way(here)
     ids = [message["id"] for message in wire.sent_of("chat")]
     assert len(ids) == 3
     assert ids[0] == ids[1]
@@ -68,8 +68,7 @@ async def test_a_message_that_was_refused_can_be_sent_again_or_discarded(
         await say(here, text)
     await until(lambda: len(wire.sent_of("chat")) == 2)
     for message in wire.sent_of("chat"):
-        refusal = {"type": "error", "code": "unavailable", "retry": True, "about": "chat"}
-        wire.tell(refusal | {"id": message["id"], "message": "The storage is away."})
+        wire.tell(refusal(message["id"]))
     await here.page.wait_for_selector("#outbox .said:nth-child(2)[data-state=failed]")
     assert "The storage is away." in await here.page.inner_text("#outbox .said:first-child")
     # It is told once, where the message is.
@@ -78,7 +77,7 @@ async def test_a_message_that_was_refused_can_be_sent_again_or_discarded(
     await here.page.click("#outbox .said:first-child [data-action=retry-message]")
     await hears(here, "first")
     await here.page.click("[data-action=discard-message]")
-    await here.page.wait_for_function("() => !document.querySelector('#outbox').children.length")
+    await nothing_is_on_its_way(here)
     assert await texts(here) == ["first"]
     # The buttons are gone; the keys are where one goes on.
     assert await here.page.evaluate("document.activeElement.id") == "say-body"

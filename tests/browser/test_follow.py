@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.browser.rooms import Wire, open_window, put_table
+from tests.browser.rooms import Wire, open_window, put_presented, put_table
 from tests.browser.window import Window
 from tests.nodes.harness import Node
 from tests.room_client import table
@@ -222,16 +222,8 @@ async def test_who_browses_still_browses_after_the_connection_was_lost(
 async def test_a_guest_s_turn_in_a_presenting_room_is_for_the_guest_alone(
     new_window: NewWindow, node: Node
 ) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{node.url}/api/rooms") as answer:
-            made = await answer.json()
-        key = {"Authorization": f"Bearer {made['key']}"}
-        room, api = f"{node.url}/t/{made['uuid']}", f"{node.url}/api/rooms/{made['uuid']}"
-        async with session.put(f"{api}/document", data=table(5_000), headers=key) as answer:
-            assert answer.status == 200, await answer.text()
-        async with session.put(f"{api}/mode", json={"mode": "presenting"}, headers=key) as answer:
-            assert answer.status in {200, 204}, await answer.text()
-    presenter = await open_window(new_window, f"{room}#key={made['key']}")
+    room, owners = await put_presented(node, table(5_000))
+    presenter = await open_window(new_window, owners)
     guest = await open_window(new_window, room)
     await presenter.page.wait_for_selector("#presenting[data-presents=true]")
     await guest.page.wait_for_selector("#presenting[data-presents=false]")

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.browser.rooms import Message, Wire, open_window, put_table
+from tests.browser.rooms import Message, Wire, open_window, put_presented, put_table
 from tests.browser.window import Window, until
 from tests.nodes.harness import Node
 from tests.room_client import table
@@ -216,18 +215,10 @@ async def test_moving_about_the_table_is_told_at_a_pace_that_the_server_takes(
 async def test_guests_point_at_nothing_while_others_present(
     new_window: NewWindow, node: Node
 ) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{node.url}/api/rooms") as answer:
-            made = await answer.json()
-        key = {"Authorization": f"Bearer {made['key']}"}
-        room, api = f"{node.url}/t/{made['uuid']}", f"{node.url}/api/rooms/{made['uuid']}"
-        async with session.put(f"{api}/document", data=table(500), headers=key) as answer:
-            assert answer.status == 200, await answer.text()
-        async with session.put(f"{api}/mode", json={"mode": "presenting"}, headers=key) as answer:
-            assert answer.status in {200, 204}, await answer.text()
+    room, owners = await put_presented(node, table(500))
     wire = Wire()
     guest = await wire.open(new_window, room)
-    presenter = await open_window(new_window, f"{room}#key={made['key']}")
+    presenter = await open_window(new_window, owners)
     await presenter.page.wait_for_selector("#presenting[data-presents=true]")
     await guest.page.wait_for_selector("#presenting[data-presents=false]")
     await pick(guest, 4)

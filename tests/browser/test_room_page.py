@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.browser.rooms import open_window, put_table
@@ -21,25 +20,10 @@ pytestmark = [pytest.mark.timeout(90), pytest.mark.processes]
 HOSTILE = "<img src=x onerror=\"window.hit='cell'\"><script>window.hit='script'</script>"
 
 
-async def put(node: Node, data: bytes, name: str = "t.tsv", room: str | None = None) -> str:
-    """A room with this table; its address."""
-    room = room or str(uuid.uuid4())
-    async with (
-        aiohttp.ClientSession() as session,
-        session.put(
-            f"{node.url}/api/rooms/{room}/document", params={"name": name}, data=data
-        ) as answer,
-    ):
-        assert answer.status == 200, await answer.text()
-    return f"{node.url}/t/{room}"
-
-
 async def open_room(
     new_window: Callable[..., Any], node: Node, data: bytes, name: str = "t.tsv", **options: Any
 ) -> Window:
-    window = await Window.open(new_window, await put(node, data, name), **options)
-    await window.live()
-    return window
+    return await open_window(new_window, await put_table(node, data, name), **options)
 
 
 async def overflow(window: Window) -> float:
@@ -170,7 +154,7 @@ async def test_whatever_stands_in_a_file_is_text(
     assert (await window.cells(1))[0] == HOSTILE
     assert await window.page.evaluate("window.hit") is None
     # Rendered by script too, after a page turn's worth of messages.
-    await put(node, data, HOSTILE, room=window.page.url.rpartition("/")[2])
+    await put_table(node, data, HOSTILE, room=window.page.url.rpartition("/")[2])
     await window.page.wait_for_function(
         "() => document.querySelector('#facts').textContent.includes('version 2')"
     )
@@ -220,7 +204,7 @@ async def test_a_low_window_has_one_line_below_the_table(
 async def test_the_table_reads_without_javascript(
     new_window: Callable[..., Any], node: Node
 ) -> None:
-    url = await put(node, table(1_000))
+    url = await put_table(node, table(1_000))
     window = await Window.open(new_window, url, java_script_enabled=False)
     assert await window.page.inner_text("#table tbody tr:first-child td >> nth=0") == "1"
     await window.page.click("a[data-action=next]")

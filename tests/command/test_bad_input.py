@@ -13,7 +13,7 @@ import pytest
 from tests.accept.client import ROOM, Node, Slowly
 from tests.bad_input import BAD, GOOD, Bad
 from tests.command.conftest import StartProgram
-from tests.command.program import PATIENCE, sentence, tablecast
+from tests.command.program import PATIENCE, Program, sentence, tablecast
 from tests.room_client import RoomClient
 
 pytestmark = pytest.mark.processes
@@ -162,21 +162,27 @@ class Terminal:
         os.close(self.theirs)
 
 
+async def push_at(terminal: Terminal, node: Node, start: StartProgram, folder: Path) -> Program:
+    """A person pushes mine.tsv there."""
+    path = folder / "mine.tsv"
+    path.write_bytes(GOOD)
+    return await start(
+        *("push", str(path), "--to", f"{node.url}/t/{ROOM}"),
+        stdin=terminal.theirs,
+        stderr=terminal.theirs,
+        environment=TERMINAL,
+    )
+
+
 @pytest.mark.parametrize("typed", ["y\n", "n\n", "\n"])
 async def test_at_a_terminal_whoever_pushes_decides(
     node: Node, start: StartProgram, tmp_path: Path, typed: str
 ) -> None:
     await node.put(b"id\n0\n")
     body, uploading, viewer = await arriving(node)
-    (tmp_path / "mine.tsv").write_bytes(GOOD)
     terminal = Terminal()
     try:
-        program = await start(
-            *("push", str(tmp_path / "mine.tsv"), "--to", f"{node.url}/t/{ROOM}"),
-            stdin=terminal.theirs,
-            stderr=terminal.theirs,
-            environment=TERMINAL,
-        )
+        program = await push_at(terminal, node, start, tmp_path)
         await terminal.shows("Replace it? [y/N] ")
         assert "first.tsv" in terminal.seen
         assert viewer.registers["upload"]["name"] == "first.tsv"
@@ -200,15 +206,9 @@ async def test_a_question_can_be_interrupted(
     node: Node, start: StartProgram, tmp_path: Path
 ) -> None:
     body, uploading, viewer = await arriving(node)
-    (tmp_path / "mine.tsv").write_bytes(GOOD)
     terminal = Terminal()
     try:
-        program = await start(
-            *("push", str(tmp_path / "mine.tsv"), "--to", f"{node.url}/t/{ROOM}"),
-            stdin=terminal.theirs,
-            stderr=terminal.theirs,
-            environment=TERMINAL,
-        )
+        program = await push_at(terminal, node, start, tmp_path)
         await terminal.shows("[y/N] ")
         program.interrupt()
         assert (await program.ended()).code == 130

@@ -29,12 +29,16 @@ async def shows(viewer: SocketClient, rows: int) -> None:
 
 
 async def watching(
-    node: Node, start: StartProgram, path: Path, *more: str
-) -> tuple[Program, SocketClient]:
+    node: Node, start: StartProgram, folder: Path, *more: str
+) -> tuple[Path, Program, SocketClient]:
+    """A file of ten rows that is watched, and a viewer who sees them."""
+    path = folder / "a.tsv"
+    path.write_bytes(table(10))
     viewer = await node.join()
     program = await start("push", "--watch", str(path), "--to", f"{node.url}/t/{ROOM}", *more)
     assert await program.line() == f"{node.url}/t/{ROOM}"
-    return program, viewer
+    await shows(viewer, 10)
+    return path, program, viewer
 
 
 async def interrupted(program: Program) -> None:
@@ -48,10 +52,7 @@ async def interrupted(program: Program) -> None:
 async def test_a_file_is_sent_again_whenever_it_changes(
     node: Node, start: StartProgram, tmp_path: Path
 ) -> None:
-    path = tmp_path / "a.tsv"
-    path.write_bytes(table(10))
-    program, viewer = await watching(node, start, path)
-    await shows(viewer, 10)
+    path, program, viewer = await watching(node, start, tmp_path)
     assert await program.note() == "tablecast: Watching a.tsv; Ctrl+C ends it."
     path.write_bytes(table(20))
     await shows(viewer, 20)
@@ -67,9 +68,8 @@ async def test_a_file_is_sent_again_whenever_it_changes(
 async def test_a_file_of_the_same_size_is_another_one_too(
     node: Node, start: StartProgram, tmp_path: Path
 ) -> None:
-    path = tmp_path / "a.tsv"
+    path, program, viewer = await watching(node, start, tmp_path)
     path.write_bytes(b"id\n1\n2\n")
-    program, viewer = await watching(node, start, path)
     await shows(viewer, 2)
     path.write_bytes(b"id\n345\n")
     await shows(viewer, 1)
@@ -79,10 +79,7 @@ async def test_a_file_of_the_same_size_is_another_one_too(
 async def test_a_file_that_is_replaced_is_followed_by_its_name(
     node: Node, start: StartProgram, tmp_path: Path
 ) -> None:
-    path = tmp_path / "a.tsv"
-    path.write_bytes(table(10))
-    program, viewer = await watching(node, start, path)
-    await shows(viewer, 10)
+    path, program, viewer = await watching(node, start, tmp_path)
     (tmp_path / "a.tsv.new").write_bytes(table(30))
     os.replace(tmp_path / "a.tsv.new", path)
     await shows(viewer, 30)
@@ -92,9 +89,7 @@ async def test_a_file_that_is_replaced_is_followed_by_its_name(
 async def test_a_file_that_is_gone_for_a_while_is_waited_for(
     node: Node, start: StartProgram, tmp_path: Path
 ) -> None:
-    path = tmp_path / "a.tsv"
-    path.write_bytes(table(10))
-    program, viewer = await watching(node, start, path)
+    path, program, viewer = await watching(node, start, tmp_path)
     await program.note()
     path.unlink()
     assert await program.note() == "tablecast: a.tsv is gone or empty; waiting for it."
@@ -107,10 +102,7 @@ async def test_a_file_that_is_gone_for_a_while_is_waited_for(
 async def test_a_file_that_is_being_written_is_sent_when_it_has_come_to_rest(
     node: Node, start: StartProgram, tmp_path: Path
 ) -> None:
-    path = tmp_path / "a.tsv"
-    path.write_bytes(table(10))
-    program, viewer = await watching(node, start, path)
-    await shows(viewer, 10)
+    path, program, viewer = await watching(node, start, tmp_path)
     seen: set[int] = set()
     with path.open("wb") as file:
         for line in table(12).splitlines(keepends=True):
@@ -126,10 +118,7 @@ async def test_a_file_that_is_being_written_is_sent_when_it_has_come_to_rest(
 async def test_a_change_that_is_refused_keeps_the_table_and_the_watch(
     node: Node, start: StartProgram, tmp_path: Path
 ) -> None:
-    path = tmp_path / "a.tsv"
-    path.write_bytes(table(10))
-    program, viewer = await watching(node, start, path, "--quiet")
-    await shows(viewer, 10)
+    path, program, viewer = await watching(node, start, tmp_path, "--quiet")
     path.write_bytes(b"%PDF-1.7\n" + bytes(range(256)) * 4)
     assert "PDF" in await program.note()
     assert viewer.registers["document"]["rows"] == 10

@@ -40,6 +40,15 @@ def last_state(peer: Peer) -> Message:
     return peer.of("state")[-1]
 
 
+async def crowd(room: Room, size: int, monkeypatch: pytest.MonkeyPatch) -> list[Peer]:
+    """So many viewers who see the first page, in a room that is flushed as often as it changes."""
+    monkeypatch.setattr(live_audience, "FLUSH_INTERVAL", 0)
+    peers = [room.enter(str(n))[0] for n in range(size)]
+    room.snapshot(document=document(), page=page())
+    await room.settled()
+    return peers
+
+
 # What is shown
 
 
@@ -378,11 +387,8 @@ async def test_a_viewer_that_closes_during_a_write_stops_nobody(room: Room) -> N
 async def test_nobody_is_written_a_revision_at_or_below_the_last(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_audience, "FLUSH_INTERVAL", 0)
     monkeypatch.setattr(live_audience, "SLICE", 10)
-    peers = [room.enter(str(n))[0] for n in range(100)]
-    room.snapshot(document=document(), page=page())
-    await room.settled()
+    peers = await crowd(room, 100, monkeypatch)
     for peer in peers[::7]:
         # Wherever a write stands, something newer may come.
         peer.on_write = lambda: room.rev < 60 and room.change(page=page(offset=room.rev % 9 * 100))
@@ -403,10 +409,7 @@ async def test_nobody_is_written_a_revision_at_or_below_the_last(
 async def test_in_a_large_room_a_newer_page_overtakes_an_older_one(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_audience, "FLUSH_INTERVAL", 0)
-    peers = [room.enter(str(n))[0] for n in range(1000)]
-    room.snapshot(document=document(), page=page())
-    await room.settled()
+    peers = await crowd(room, 1000, monkeypatch)
     peers[0].on_write = lambda: room.rev == 2 and room.change(page=page(offset=200))
     room.change(page=page(offset=100))
     await room.settled()
@@ -418,11 +421,8 @@ async def test_in_a_large_room_a_newer_page_overtakes_an_older_one(
 async def test_in_a_room_that_is_always_busy_everyone_gets_his_turn(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_audience, "FLUSH_INTERVAL", 0)
     monkeypatch.setattr(live_audience, "SLICE", 10)
-    peers = [room.enter(str(n))[0] for n in range(100)]
-    room.snapshot(document=document(), page=page())
-    await room.settled()
+    peers = await crowd(room, 100, monkeypatch)
 
     def hurry(peer: Peer) -> None:
         if peer.revs[-1] == room.rev < 60:

@@ -12,17 +12,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-import fakeredis
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from server.fanout.bus import Timing
-from server.fanout.redis import RedisBackend
 from server.logs import room_id
 from server.settings import Settings, SettingsError
 from server.traces import make_traces
-from tests.accept.client import Node, memory
+from tests.accept.client import Node, fake_redis, memory
 from tests.operations.conftest import StartNode
 from tests.room_client import PATIENCE
 
@@ -57,14 +54,7 @@ async def told() -> Told:
 @pytest.fixture
 async def node(start_node: StartNode, told: Told) -> Node:
     """A node on Redis that tells its spans to `told`."""
-    server = fakeredis.FakeServer()
-    backend = RedisBackend(
-        "",
-        secrets.token_hex(4),
-        connect=lambda retry: fakeredis.FakeAsyncRedis(server=server, protocol=2, retry=retry),
-        timing=Timing(linger=0.3),
-        shebang=False,
-    )
+    backend = fake_redis()
     backend.counts.spans = make_traces(Settings(), told.exporter)
     started: Node = await start_node(backend)
     return started
