@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from server.accept.files.spool import Spool
 from server.accept.files.store import Batch
@@ -18,6 +18,7 @@ from server.document.cutter import CutSoFar
 from server.document.dialect import TSV, Dialect
 from server.document.encodings import Encoding
 from server.document.intake import Intake, SheetFile
+from server.errors import UploadLost
 
 # Source bytes after which a batch goes to the store.
 BATCH_SIZE: Final = 1024 * 1024
@@ -37,12 +38,23 @@ class UploadLimits:
     conversions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
+# Gets each batch before the next is cut, also one without blocks: there was work.
+Put = Callable[[Batch], Awaitable[None]]
+
+
+class Closed(NamedTuple):
+    """What an intake said last: all that is kept of it, for it may hold a record of megabytes."""
+
+    name: str
+    so_far: CutSoFar
+    is_plain: bool
+
+
 class Cutting:
     """Give it the file by `feed` and `finish`, which raise what is wrong with it; then `close`.
 
-    `put` gets each batch before the next is cut, also one without blocks: there was work.
-    `converts` is called when a spreadsheet is to be read, which takes its time. `notes`: codes that
-    the report has from the beginning.
+    It holds no word of its user, so that it ends with the last one that is said of it. `notes`:
+    codes that the report has from the beginning.
     """
 
     def __init__(
@@ -50,8 +62,6 @@ class Cutting:
         name: str,
         limits: UploadLimits,
         *,
-        put: Callable[[Batch], Awaitable[None]],
-        converts: Callable[[], None],
         sheet: str | None,
         dialect: Dialect | None,
         encoding: Encoding | None,
@@ -61,11 +71,9 @@ class Cutting:
         self._notes = notes
         self._name = name
         self._limits = limits
-        self._put = put
-        self._converts = converts
         self._sheet = sheet
         self._spool: Spool | None = None
-        self._intake = self._new_intake(dialect=dialect, encoding=encoding)
+        self._intake: Intake | Closed = self._new_intake(dialect=dialect, encoding=encoding)
 
     # API
 
@@ -96,31 +104,43 @@ class Cutting:
         """What follows is the rest of the file."""
         self._intake = self._new_intake(so_far=so_far)
 
-    async def feed(self, chunk: bytes) -> None:
+    async def feed(self, chunk: bytes, put: Put) -> None:
         """Returns when the next bytes are cut and taken."""
         if self._spool is not None:
             await asyncio.to_thread(self._spool.write, chunk)
             return
+        intake = self._open()
         try:
-            await self._take(self._intake.feed(chunk))
+            await _take(intake, intake.feed(chunk), put)
         except SheetFile as sheet:
             await self._begin_spool(sheet)
 
-    async def finish(self) -> None:
-        """No more bytes come."""
+    async def finish(self, put: Put, converts: Callable[[], None]) -> None:
+        """No more bytes come. `converts` is called when a spreadsheet is to be read, which takes
+        its time."""
         if self._spool is None:
+            intake = self._open()
             try:
-                await self._take(self._intake.finish())
+                await _take(intake, intake.finish(), put)
             except SheetFile as sheet:
                 await self._begin_spool(sheet)
         if self._spool is not None:
-            await self._read_sheet(self._spool)
+            await self._read_sheet(self._spool, put, converts)
 
     def close(self) -> None:
+        """Hold nothing of the file any more. What was learnt of it stays."""
+        intake = self._intake
+        self._intake = Closed(intake.name, intake.so_far, intake.is_plain)
         if self._spool is not None:
             self._spool.close()
 
     # Internal
+
+    def _open(self) -> Intake:
+        """Raises `UploadLost` when it was closed."""
+        if isinstance(self._intake, Closed):
+            raise UploadLost("This upload has ended. Start it again.")
+        return self._intake
 
     def _new_intake(
         self,
@@ -142,29 +162,31 @@ class Cutting:
             so_far=so_far,
         )
 
-    async def _take(self, steps: Iterator[list[Block]]) -> None:
-        """Do the intake's steps in a thread, and hand on the blocks of each before the next."""
-        more = True
-        while more:
-            batch, more = await asyncio.to_thread(_some, self._intake, steps)
-            await self._put(batch)
-
     async def _begin_spool(self, sheet: SheetFile) -> None:
         self._spool = Spool(sheet.kind)
         await asyncio.to_thread(self._spool.write, sheet.head)
 
-    async def _read_sheet(self, spool: Spool) -> None:
+    async def _read_sheet(self, spool: Spool, put: Put, converts: Callable[[], None]) -> None:
         """Turn the spooled file into a table, as if that had been sent."""
         # Waiting for its turn is no silence either.
-        self._converts()
+        converts()
         async with self._limits.conversions:
             opened = await asyncio.to_thread(spool.table, self._sheet)
             pieces, self._sheet, self.sheets, self._notes = opened
-            self._intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))
+            intake = self._new_intake(dialect=TSV, encoding=Encoding(name="utf-8"))
+            self._intake = intake
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                await self._take(self._intake.feed(piece))
-                self._converts()
-            await self._take(self._intake.finish())
+                await _take(intake, intake.feed(piece), put)
+                converts()
+            await _take(intake, intake.finish(), put)
+
+
+async def _take(intake: Intake, steps: Iterator[list[Block]], put: Put) -> None:
+    """Do the intake's steps in a thread, and hand on the blocks of each before the next."""
+    more = True
+    while more:
+        batch, more = await asyncio.to_thread(_some, intake, steps)
+        await put(batch)
 
 
 def _some(intake: Intake, steps: Iterator[list[Block]]) -> tuple[Batch, bool]:

@@ -93,7 +93,7 @@ class Store:
         self._backend = backend
         self._room = room
         self._place = place
-        self._arriving = arriving
+        self._arriving: Arriving | None = arriving
         self._renew_after = lease / 3
         self._failed = failed
         self._heard_at = heard_at or (lambda: -math.inf)
@@ -126,6 +126,8 @@ class Store:
     async def put(self, batch: Batch | None) -> None:
         """Queue blocks, or None for the end; returns at once when the store has ended."""
         assert self._task is not None
+        if self._task.done():
+            return
         put = asyncio.ensure_future(self._queue.put(batch))
         try:
             await asyncio.wait([put, self._task], return_when=asyncio.FIRST_COMPLETED)
@@ -140,9 +142,12 @@ class Store:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
-        """End at once."""
+        """End at once, and hold neither blocks nor whoever gave them."""
         if self._task is not None:
             await end([self._task])
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._arriving = self._failed = None
 
     async def holds(self, blocks: int) -> bool:
         """Whether this many blocks are in the storage; one that restarted may have lost some."""
@@ -156,6 +161,7 @@ class Store:
         """What the room is to know of the document; None while it knows of more already."""
         if not self.so_far.blocks or self.so_far.stored < self.known:
             return None
+        assert self._arriving is not None, "it is closed"
         return self._arriving.describe(self.so_far)
 
     # Internal
@@ -215,6 +221,7 @@ class Store:
             self._kept_at = self._told_at
             await self._place.keep()
         arriving = self._arriving
+        assert arriving is not None, "it is closed"
         await self._place.tell(
             self.told(), arriving.received, is_plain=arriving.is_plain, is_quiet=self._is_quiet()
         )

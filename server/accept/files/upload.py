@@ -123,8 +123,6 @@ class Ingest:
         self._cutting = Cutting(
             self._name,
             limits,
-            put=self._put,
-            converts=self._converts,
             sheet=sheet,
             dialect=recut.dialect if recut is not None else None,
             encoding=recut.encoding if recut is not None else None,
@@ -210,7 +208,7 @@ class Ingest:
         was_busy, self._store.busy = self._store.busy, True
         try:
             with self._in_room():
-                await self._cutting.feed(chunk)
+                await self._cutting.feed(chunk, self._put)
         finally:
             self._store.busy = was_busy
         self._store.alive()
@@ -221,7 +219,7 @@ class Ingest:
             self._check()
             self._check_size()
             self._store.busy = True
-            await self._cutting.finish()
+            await self._cutting.finish(self._put, self._converts)
             await self._store.drained()
             self._check()
             return await self._complete()
@@ -232,9 +230,9 @@ class Ingest:
             return
         self._end("failed")
         self.is_paused = False
+        await self._let_go()
         if not self._place.held:
             return
-        await self._store.close()
         try:
             async with asyncio.timeout(ABORT_PATIENCE):
                 # If the place is another's by now, so may be the blocks.
@@ -255,9 +253,9 @@ class Ingest:
             return
         self.is_paused = True
         self._end("paused")
-        if not self._place.held:
-            return
         try:
+            if not self._place.held:
+                return
             async with asyncio.timeout(PAUSE_PATIENCE):
                 await self._store.drained()
                 if self._store.error is not None:
@@ -270,7 +268,7 @@ class Ingest:
             told = about(self.room, upload=self.id, code=error.code)
             log.info("an upload is not paused", extra=told)
         finally:
-            await self._store.close()
+            await self._let_go()
 
     async def look(self) -> None:
         """Fail if the place in the room is held no longer, as a change seems to say."""
@@ -335,6 +333,12 @@ class Ingest:
         self._cutting.close()
         if self._ended is not None:
             self._ended(self)
+
+    async def _let_go(self) -> None:
+        """End what it does, and keep nobody by whom it is kept: its memory is free with the last
+        word of it, and waits for no garbage collector, which on a quiet node comes late."""
+        await self._store.close()
+        self._tell_failed = None
 
     def _count(self, outcome: str) -> None:
         if self._of is not None:
@@ -403,6 +407,7 @@ class Ingest:
         await self._place.keep(self.id)
         fallen = await self._place.complete(document)
         self._end("completed")
+        await self._let_go()
         for old in fallen:
             try:
                 await self._backend.drop(self.room, old, after=DROP_AFTER)
