@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -19,6 +20,8 @@ pytestmark = [pytest.mark.timeout(90), pytest.mark.processes, pytest.mark.slow]
 
 HOSTILE = "<img src=x onerror=\"window.hit='name'\">"
 HELD = "localStorage.getItem('tablecast.key.' + document.body.dataset.uuid)"
+
+PATIENCE = 20.0  # seconds
 
 NewWindow = Callable[..., Any]
 
@@ -84,8 +87,15 @@ async def test_whoever_chooses_a_file_is_known_by_name_from_its_first_byte_on(
     room_url = f"{node.url}/api/rooms/{window.page.url.rpartition('/')[2]}"
     table_ = (await (await window.page.request.get(room_url)).json())["set"]["document"]
     assert table_["by"]["name"] == name
-    presence = await (await window.page.request.get(f"{room_url}/presence")).json()
-    assert [person["name"] for person in presence["people"]] == [name]
+
+    # The node says who is here a moment after they came.
+    async def people() -> list[str]:
+        presence = await (await window.page.request.get(f"{room_url}/presence")).json()
+        return [person["name"] for person in presence["people"]]
+
+    async with asyncio.timeout(PATIENCE):
+        while await people() != [name]:
+            await asyncio.sleep(0.05)
     # Who is here was told before there was a page to show it.
     await window.page.wait_for_selector("#watchers[data-count='1']:visible")
     assert window.errors == []

@@ -73,6 +73,7 @@ export class RoomPage {
   /** Where it is, as it was said last. */
   #saidWhere = "";
   #announceTimer = 0;
+  #announcing = ""; // once the timer fires
 
   /**
    * @param {Session} session
@@ -227,6 +228,8 @@ export class RoomPage {
     this.#caption.textContent = `${now.document.name}, ${where}`;
     const whole = now.document.complete && before.document?.complete === false;
     if (whole) this.#announce(where);
+    // What is about to be said is said as it is now.
+    else if (this.#announcing.endsWith(this.#saidWhere)) this.#announce(this.#announcing.slice(0, -this.#saidWhere.length) + where);
     // Taken away, it is not read out.
     else if (this.#announcer.textContent?.endsWith(this.#saidWhere)) this.#announcer.textContent = "";
     this.#saidWhere = where;
@@ -254,6 +257,10 @@ export class RoomPage {
   /** @param {string} text */
   #announce(text) {
     clearTimeout(this.#announceTimer);
-    this.#announceTimer = window.setTimeout(() => (this.#announcer.textContent = text), 200);
+    this.#announcing = text;
+    this.#announceTimer = window.setTimeout(() => {
+      this.#announcing = "";
+      this.#announcer.textContent = text;
+    }, 200);
   }
 }
