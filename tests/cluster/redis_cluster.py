@@ -17,6 +17,7 @@ from typing import Any
 import redis
 
 from server.fanout.slots import SLOTS, SlotMap
+from tests.cluster.locks import Lock
 from tests.nodes.harness import free_port
 from tests.redis_server import RedisServer
 
@@ -28,18 +29,28 @@ POLL = 0.02
 class Member:
     """One server of the cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: Lock) -> None:
+        self.tls_port = free_port()
+        self._password = lock.password
+        tls = ("--tls-cluster", "yes") if lock.authority else ()
         self.server = RedisServer(
             *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
             *("--cluster-node-timeout", str(NODE_TIMEOUT), "--appendonly", "no"),
             *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
+            *(*tls, *lock.options(self.tls_port)),
         )
         self.address = "127.0.0.1", self.server.port
 
     def do(self, *command: str | int) -> Any:
         """The answer to a command, as text."""
         with contextlib.closing(
-            redis.Redis(port=self.server.port, protocol=2, socket_timeout=5, decode_responses=True)
+            redis.Redis(
+                port=self.server.port,
+                password=self._password or None,
+                protocol=2,
+                socket_timeout=5,
+                decode_responses=True,
+            )
         ) as client:
             return client.execute_command(*command)
 
@@ -63,9 +74,10 @@ class Member:
 class RedisCluster:
     """`replicas` for each of `primaries`; a context manager."""
 
-    def __init__(self, primaries: int = 3, replicas: int = 1) -> None:
-        self.primaries = [Member() for _ in range(primaries)]
-        self.replicas = [Member() for _ in range(primaries * replicas)]
+    def __init__(self, primaries: int = 3, replicas: int = 1, lock: Lock | None = None) -> None:
+        self._lock = lock or Lock()
+        self.primaries = [Member(self._lock) for _ in range(primaries)]
+        self.replicas = [Member(self._lock) for _ in range(primaries * replicas)]
 
     @property
     def members(self) -> list[Member]:
@@ -154,7 +166,7 @@ class RedisCluster:
 
     def add_primary(self) -> Member:
         """A new server joins; it has no slots yet."""
-        member = Member()
+        member = Member(self._lock)
         self.primaries.append(member)
         member.server.start()
         self._introduce(member)

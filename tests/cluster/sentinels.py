@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from tests.cluster.locks import Lock
 from tests.nodes.harness import Process, free_port
 from tests.redis_server import RedisServer, find_redis_server
 
@@ -21,10 +22,16 @@ POLL = 0.02
 SERVICE = "tables"
 
 
-def do(port: int, *command: str | int) -> Any:
+def do(port: int, *command: str | int, password: str = "") -> Any:
     """The answer of a server to a command, as text."""
     with contextlib.closing(
-        redis.Redis(port=port, protocol=2, socket_timeout=5, decode_responses=True)
+        redis.Redis(
+            port=port,
+            password=password or None,
+            protocol=2,
+            socket_timeout=5,
+            decode_responses=True,
+        )
     ) as client:
         return client.execute_command(*command)
 
@@ -32,11 +39,22 @@ def do(port: int, *command: str | int) -> Any:
 class Watched:
     """Two servers, of which a Sentinel makes one the primary; a context manager."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, lock: Lock | None = None, sentinels: Lock | None = None
+    ) -> None:
+        """`lock` is that of the servers. The Sentinel's has its authority too, if it has one."""
+        self.lock, self.sentinels = lock or Lock(), sentinels or Lock()
         options = "--appendonly", "no", "--repl-diskless-sync-delay", "0"
-        self.servers = [RedisServer(*options), RedisServer(*options)]
+        tls = free_port(), free_port()
+        self.servers = [RedisServer(*options, *self.lock.options(port)) for port in tls]
+        # Where each of them is for the other one, for the Sentinel and for nodes.
+        self._ports = {
+            server: port if self.lock.authority else server.port
+            for server, port in zip(self.servers, tls, strict=True)
+        }
         self.sentinel = Process("sentinel", directory)
         self.port = free_port()
+        self.tls_port = free_port()
         self._directory = directory
 
     @property
@@ -47,8 +65,8 @@ class Watched:
     @property
     def primary(self) -> RedisServer:
         """Who it is now, as the Sentinel says."""
-        _, port = do(self.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-        return next(server for server in self.servers if server.port == int(port))
+        _, port = self._ask("GET-MASTER-ADDR-BY-NAME", SERVICE)
+        return next(server for server in self.servers if self._ports[server] == int(port))
 
     @property
     def replica(self) -> RedisServer:
@@ -72,28 +90,31 @@ class Watched:
 
     def fail_over(self) -> None:
         """As an operator orders it; returns once the Sentinel has begun."""
-        do(self.port, "SENTINEL", "FAILOVER", SERVICE)
+        self._ask("FAILOVER", SERVICE)
 
     def watch(self, primary: RedisServer) -> None:
         """Tell the Sentinel who the primary is, whatever it believed before."""
         with contextlib.suppress(redis.ResponseError):
-            do(self.port, "SENTINEL", "REMOVE", SERVICE)
-        do(self.port, "SENTINEL", "MONITOR", SERVICE, "127.0.0.1", primary.port, 1)
-        for name, value in (("down-after-milliseconds", DOWN_AFTER), ("failover-timeout", 3_000)):
-            do(self.port, "SENTINEL", "SET", SERVICE, name, value)
+            self._ask("REMOVE", SERVICE)
+        self._ask("MONITOR", SERVICE, "127.0.0.1", self._ports[primary], 1)
+        settings = {"down-after-milliseconds": str(DOWN_AFTER), "failover-timeout": "3000"}
+        if self.lock.password:
+            settings["auth-pass"] = self.lock.password
+        for name, value in settings.items():
+            self._ask("SET", SERVICE, name, value)
 
     def settled(self) -> None:
         """Wait until the other server follows the primary, and the Sentinel knows so."""
 
         def watched() -> bool:
-            replicas = do(self.port, "SENTINEL", "REPLICAS", SERVICE)
+            replicas = self._ask("REPLICAS", SERVICE)
             for fields in replicas:
                 state = dict(zip(fields[::2], fields[1::2], strict=True))
                 if state["flags"] == "slave" and state["master-link-status"] == "ok":
                     return True
             return False
 
-        self._until(lambda: bool(do(self.replica.port, "ROLE")[3:4] == ["connected"]))
+        self._until(lambda: bool(self._role(self.replica)[3:4] == ["connected"]))
         self._until(watched)
 
     # Internal
@@ -102,11 +123,17 @@ class Watched:
         primary, replica = self.servers
         for server in self.servers:
             server.start()
-        do(replica.port, "REPLICAOF", "127.0.0.1", primary.port)
+        where = "127.0.0.1", self._ports[primary]
+        do(replica.port, "REPLICAOF", *where, password=self.lock.password)
         # The Sentinel looks now and then only, so all is to be well when it looks first.
-        self._until(lambda: bool(do(replica.port, "ROLE")[3] == "connected"))
+        self._until(lambda: bool(self._role(replica)[3] == "connected"))
+        given = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self._directory)}
+        if self.sentinels.password:
+            given["requirepass"] = self.sentinels.password
+        if self.lock.authority is not None:
+            given |= self.lock.tls(self.tls_port)
         settings = self._directory / "sentinel.conf"
-        settings.write_text(f'port {self.port}\nbind 127.0.0.1\ndir "{self._directory}"\n')
+        settings.write_text("".join(f'{name} "{value}"\n' for name, value in given.items()))
         self.sentinel.spawn(
             [str(find_redis_server()), str(settings), "--sentinel"], dict(os.environ)
         )
@@ -122,8 +149,14 @@ class Watched:
 
     def _answers(self) -> bool:
         with contextlib.suppress(redis.RedisError):
-            return bool(do(self.port, "PING"))
+            return bool(do(self.port, "PING", password=self.sentinels.password))
         return False
+
+    def _ask(self, *command: str | int) -> Any:
+        return do(self.port, "SENTINEL", *command, password=self.sentinels.password)
+
+    def _role(self, server: RedisServer) -> Any:
+        return do(server.port, "ROLE", password=self.lock.password)
 
     def _until(self, met: Callable[[], bool]) -> None:
         deadline = time.monotonic() + WITHIN
