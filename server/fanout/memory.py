@@ -1,19 +1,16 @@
 """The backend of a single process: everything in memory, nothing to install.
 
-Several `MemoryBackend`s may share one `MemoryStore`; each is then a node of its own, as with Redis.
-Nothing here waits for anything, so each method is atomic; what it tells receivers goes through
-`call_soon`, in the order in which it happened.
+Several `MemoryBackend`s may share one `MemoryStore` (`memory_store.py`); each is then a node of its
+own, as with Redis. Nothing here waits for anything, so each method is atomic; what it tells its
+receiver goes through `call_soon`, in the order in which it happened.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -38,76 +35,13 @@ from server.fanout.backend import (
     numbered,
 )
 from server.fanout.kept import weight
+from server.fanout.memory_store import STORAGE_LIMIT as STORAGE_LIMIT
+from server.fanout.memory_store import MemoryStore as MemoryStore
+from server.fanout.memory_store import Room
 from server.fanout.quota import storage_full
 from server.fanout.refusals import closing, conflict, missing
-from server.fanout.replica import Replica
 
-STORAGE_LIMIT = 2 * 1024**3  # bytes of all blocks and chats; a node's memory must end somewhere
-CHAT_SHARE = 4  # beyond that limit chats may have this part of it more
 SWEEP_EVERY = 1.0  # seconds between two looks for what has expired
-SWEEP_ROOMS = 1_000  # rooms looked at in one sweep, so that a sweep never holds up the loop
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Document:
-    blocks: dict[int, bytes] = field(default_factory=dict)
-    index: bytearray = field(default_factory=bytearray)
-    expires: float = 0.0
-
-    def size(self) -> int:
-        return sum(map(len, self.blocks.values())) + len(self.index)
-
-
-@dataclass(slots=True)
-class _Room:
-    state: Replica = field(default_factory=Replica)
-    requests: dict[str, tuple[str, int, float]] = field(default_factory=dict)  # epoch, rev, expires
-    nodes: dict[str, tuple[float, Present]] = field(default_factory=dict)  # lease's end
-    here: Here = field(default_factory=lambda: Here(0))  # as last told
-    documents: dict[str, _Document] = field(default_factory=dict)
-    followers: set[MemoryBackend] = field(default_factory=set)
-    expires: float = 0.0
-
-
-class MemoryStore:
-    """What all `MemoryBackend`s of one process share: the rooms and the bytes.
-
-    `stored`: those of all documents and chats.
-    """
-
-    def __init__(self, storage_limit: int = STORAGE_LIMIT) -> None:
-        self.storage_limit = storage_limit
-        self.stored = 0
-        self.rooms: dict[str, _Room] = {}
-        self.queue: deque[str] = deque()  # each room once, in the order they are swept
-
-    def room(self, name: str) -> _Room:
-        room = self.rooms.get(name)
-        if room is None:
-            room = self.rooms[name] = _Room()
-            self.queue.append(name)
-        return room
-
-    def admit(self, grown: int, limit: int | None = None) -> None:
-        """So many bytes more are about to be stored. Raises `StorageFull`."""
-        if grown > 0 and self.stored + grown > (limit or self.storage_limit):
-            raise storage_full(self.storage_limit)
-
-    def admit_chat(self, grown: int) -> None:
-        """People can talk on for a while where files are refused already."""
-        self.admit(grown, self.storage_limit + self.storage_limit // CHAT_SHARE)
-
-    def forget_state(self, room: _Room) -> None:
-        """Registers, plain fields and chat."""
-        self.stored -= room.state.chat.size
-        room.state.replace(Snapshot())
-
-    def forget_document(self, room: _Room, document: str) -> None:
-        gone = room.documents.pop(document, None)
-        if gone is not None:
-            self.stored -= gone.size()
 
 
 class MemoryBackend:
@@ -199,10 +133,10 @@ class MemoryBackend:
         if chat is not None:
             self._store.admit_chat(weight(chat))
         if growth is not None and growth.blocks:
-            known = self._document(room, growth.document)
+            known = self._store.document(room, growth.document)
             if not known.blocks:
                 raise missing()
-            self._grow(known, growth.blocks)
+            self._store.grow(known, growth.blocks)
             known.expires = now + self._life(room, here, fields)
         if forget is not None:
             for document in forget:
@@ -223,7 +157,7 @@ class MemoryBackend:
         if request is not None:
             here.requests[request] = (change.epoch, change.rev, now + REQUEST_LIFE)
         # Nobody can come from an epoch to the next by a change.
-        self._tell(here, room, change if forget is None else here.state.snapshot())
+        here.tell(room, change if forget is None else here.state.snapshot())
         return change
 
     async def snapshot(self, room: str) -> Snapshot:
@@ -234,8 +168,8 @@ class MemoryBackend:
         here = self._store.room(room)
         self._follows[room] = self._follows.get(room, 0) + 1
         here.followers.add(self)
-        self._tell_me(room, here.state.snapshot())
-        self._tell_me(room, here.here)
+        self.tell(room, here.state.snapshot())
+        self.tell(room, here.here)
 
     def unfollow(self, room: str) -> None:
         count = self._follows.get(room, 0)
@@ -255,19 +189,19 @@ class MemoryBackend:
                 room.nodes[self.node_id] = (until, Present(said.count, detail))
             else:
                 room.nodes.pop(self.node_id, None)
-            self._look(name, room)
+            room.look(name)
 
     async def who(self, room: str) -> Here:
         here = self._store.rooms.get(room)
         if here is None:
             return Here(0)
-        self._look(room, here)
+        here.look(room)
         return here.here
 
     async def signal(self, room: str, value: JSON) -> None:
         here = self._store.rooms.get(room)
         if here is not None:
-            self._tell(here, room, Signal(msgspec.json.decode(msgspec.json.encode(value))))
+            here.tell(room, Signal(msgspec.json.decode(msgspec.json.encode(value))))
 
     # Documents
 
@@ -277,25 +211,25 @@ class MemoryBackend:
 
     async def put_blocks(self, room: str, document: str, blocks: Sequence[StoredBlock]) -> None:
         here = self._store.room(room)
-        known = self._document(room, document)
+        known = self._store.document(room, document)
         if here.documents.get(document) is not known:
             self._store.forget_document(here, document)
-        self._grow(known, blocks)
+        self._store.grow(known, blocks)
         known.expires = max(known.expires, time.monotonic() + self._incomplete_life)
         here.documents[document] = known
 
     async def get_blocks(self, room: str, document: str, numbers: Sequence[int]) -> list[bytes]:
-        known = self._document(room, document)
+        known = self._store.document(room, document)
         try:
             return [known.blocks[number] for number in numbers]
         except KeyError:
             raise missing() from None
 
     async def index(self, room: str, document: str, first_block: int = 0) -> bytes:
-        return bytes(self._document(room, document).index[first_block * ENTRY_BYTES :])
+        return bytes(self._store.document(room, document).index[first_block * ENTRY_BYTES :])
 
     async def extent(self, room: str, document: str) -> tuple[int, int]:
-        known = self._document(room, document)
+        known = self._store.document(room, document)
         return len(known.blocks), len(known.index) // ENTRY_BYTES
 
     async def keep(self, room: str, documents: Sequence[str]) -> None:
@@ -319,90 +253,27 @@ class MemoryBackend:
         else:
             self._store.forget_document(here, document)
 
+    def tell(self, room: str, event: Event) -> None:
+        """What has happened in a room that it follows goes to its receiver, soon."""
+        asyncio.get_running_loop().call_soon(self._deliver, room, event)
+
     # Internal
 
-    def _document(self, room: str, document: str) -> _Document:
-        here = self._store.rooms.get(room)
-        known = here.documents.get(document) if here is not None else None
-        if known is None or known.expires <= time.monotonic():
-            return _Document()
-        return known
-
-    def _life(self, room: str, here: _Room, fields: Mapping[str, str] | None = None) -> float:
+    def _life(self, room: str, here: Room, fields: Mapping[str, str] | None = None) -> float:
         """Seconds that a room lives after its last use, once these fields are set too."""
         own = (fields or {}).get("life", here.state.fields.get("life", ""))
         life = life_of(room, self._room_life)
         return min(life, float(own)) if own else life
-
-    def _grow(self, known: _Document, blocks: Sequence[StoredBlock]) -> None:
-        """Put blocks into a document. Raises `StorageFull`, and then nothing is changed."""
-        grown = 0
-        index_end = len(known.index)
-        new: dict[int, int] = {}
-        for block in blocks:
-            before = new.get(block.number, len(known.blocks.get(block.number, b"")))
-            grown += len(block.data) - before
-            new[block.number] = len(block.data)
-            index_end = max(index_end, (block.number + 1) * ENTRY_BYTES)
-        grown += index_end - len(known.index)
-        self._store.admit(grown)
-        known.index.extend(bytes(index_end - len(known.index)))
-        for block in blocks:
-            known.blocks[block.number] = bytes(block.data)
-            start = block.number * ENTRY_BYTES
-            known.index[start : start + ENTRY_BYTES] = block.entry
-        self._store.stored += grown
-
-    def _tell(self, here: _Room, room: str, event: Event) -> None:
-        for follower in here.followers:
-            follower._tell_me(room, event)
-
-    def _tell_me(self, room: str, event: Event) -> None:
-        asyncio.get_running_loop().call_soon(self._deliver, room, event)
 
     def _deliver(self, room: str, event: Event) -> None:
         if self._receiver is not None and room in self._follows:
             self.counts.revisions += isinstance(event, Change)
             self._receiver.changed(room, event)
 
-    def _look(self, name: str, room: _Room) -> None:
-        """Tell who is in a room if that has changed."""
-        now = time.monotonic()
-        for node in [node for node, (until, _) in room.nodes.items() if until <= now]:
-            del room.nodes[node]
-        said = {node: present for node, (_, present) in room.nodes.items()}
-        here = Here(
-            sum(present.count for present in said.values()),
-            {node: present.detail for node, present in said.items()},
-        )
-        if here != room.here:
-            room.here = here
-            self._tell(room, name, here)
-
     async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(self._sweep_every)
-            self._sweep()
-
-    def _sweep(self) -> None:
-        """Forget what has expired in the next `SWEEP_ROOMS` rooms."""
-        now = time.monotonic()
-        queue = self._store.queue
-        for _ in range(min(SWEEP_ROOMS, len(queue))):
-            name = queue.popleft()
-            room = self._store.rooms[name]
-            for document in [d for d, known in room.documents.items() if known.expires <= now]:
-                self._store.forget_document(room, document)
-            for request in [r for r, seen in room.requests.items() if seen[2] <= now]:
-                del room.requests[request]
-            self._look(name, room)
-            if room.state.rev and room.expires <= now:
-                self._store.forget_state(room)
-                self._tell(room, name, room.state.snapshot())
-            if room.state.rev or room.documents or room.nodes or room.followers or room.requests:
-                queue.append(name)
-            else:
-                del self._store.rooms[name]
+            self._store.sweep()
 
 
 _EPOCH_MS = int((time.time() - time.monotonic()) * 1000)  # wall clock jumps do not move leases
