@@ -35,7 +35,7 @@ class Spool:
         self.kind = kind
         self._size = 0
         # Deleted with its last handle, even if this process is killed.
-        self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="tablecast-")  # noqa: SIM115
+        self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="tablecast-")  # noqa: SIM115 - closed in close()
         self._conversion: Conversion | None = None
 
     def write(self, data: bytes) -> None:
