@@ -37,13 +37,16 @@ class Primary:
     def __init__(self, known: Servers) -> None:
         self._service = known.service
         never = Retry(NoBackoff(), 0)
-        self._sentinels = [client(known.sentinel(address), never) for address in known.hosts]
+        self._sentinels = {
+            f"{host}:{port}": client(known.sentinel((host, port)), never)
+            for host, port in known.hosts
+        }
         self.address: Address | None = None  # that was told last
 
     async def get_master_address(self) -> Address:
         """Ask; raises `ConnectionError` while no Sentinel that answers knows a primary."""
         why: list[str] = []
-        for sentinel in list(self._sentinels):
+        for name, sentinel in list(self._sentinels.items()):
             asking: Any = sentinel
             try:
                 # Split, so that the answer comes as it is.
@@ -51,19 +54,19 @@ class Primary:
                     "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service
                 )
             except (RedisError, OSError) as error:
-                why.append(str(error) or type(error).__name__)
+                why.append(f"{name}: {str(error) or type(error).__name__}")
                 continue
             if found is None:
-                why.append(f"knows no {self._service}")
+                why.append(f"{name}: knows no {self._service}")
                 continue
-            self._sentinels.remove(sentinel)
-            self._sentinels.insert(0, sentinel)  # whoever answers is asked first from now on
+            # Whoever answers is asked first from now on.
+            self._sentinels = {name: sentinel, **self._sentinels}
             self.address = found[0].decode(), int(found[1])
             return self.address
         raise ConnectionError(f"No Sentinel tells the primary: {'; '.join(why)}")
 
     async def aclose(self) -> None:
-        for sentinel in self._sentinels:
+        for sentinel in self._sentinels.values():
             await sentinel.aclose()
 
 
