@@ -6,7 +6,9 @@ import re
 
 from server.errors import Conflict, Missing, Unavailable
 
-_COMMAND = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: \(?[\"']?", re.DOTALL)
+_OF_PIPELINE = re.compile(
+    r"Command # \d+ \(.*\) of pipeline caused error: \(([\"'])(.*)\1,?\)", re.DOTALL
+)
 _ARGUMENTS = ", with args beginning with"
 
 
@@ -35,5 +37,5 @@ def why(error: BaseException) -> str:
     """What Redis, or the way there, said: for the log, so without what was asked of it."""
     if isinstance(error, Unavailable) and error.__cause__ is not None:
         error = error.__cause__
-    said, _, _ = _COMMAND.sub("", str(error)).partition(_ARGUMENTS)
-    return said.rstrip("\"',)") or type(error).__name__
+    said, _, _ = _OF_PIPELINE.sub(r"\2", str(error)).partition(_ARGUMENTS)
+    return said or type(error).__name__

@@ -29,6 +29,9 @@ async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
     Once is not enough: `asyncio.wait_for`, with which the client library writes, loses a
     cancellation that comes together with its result (Python < 3.12).
     """
+    for task in tasks:
+        # However this ends, and whenever they do: somebody has heard of it.
+        task.add_done_callback(_note)
     for _ in range(20):
         running = [task for task in tasks if not task.done()]
         for task in running:
@@ -36,6 +39,8 @@ async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
         if not running:
             break
         await asyncio.wait(running, timeout=0.1)
-    for task in tasks:
-        if task.done() and not task.cancelled() and task.exception() is not None:
-            _log.debug("%s ended with an error", task.get_name(), exc_info=task.exception())
+
+
+def _note(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.debug("%s ended with an error", task.get_name(), exc_info=task.exception())
