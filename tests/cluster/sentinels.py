@@ -88,6 +88,23 @@ class Watched:
     ) -> None:
         self._stop()
 
+    def replicated(self, primary: RedisServer) -> None:
+        """Wait until its replica has all that was written until now.
+
+        Redis waits for what the same connection wrote, so this one writes something.
+        """
+        with contextlib.closing(
+            redis.Redis(
+                port=primary.port,
+                password=self.lock.password or None,
+                protocol=2,
+                socket_timeout=WITHIN,
+                single_connection_client=True,
+            )
+        ) as client:
+            client.set("written last", "")
+            assert client.wait(1, int(WITHIN * 500)) == 1
+
     def fail_over(self) -> None:
         """As an operator orders it; returns once the Sentinel has begun."""
         self._ask("FAILOVER", SERVICE)
