@@ -6,10 +6,12 @@ import asyncio
 import base64
 import hashlib
 import re
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from email import message_from_bytes
 from email.message import Message
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -176,7 +178,29 @@ async def test_one_address_has_so_many_connections_and_the_machine_itself_any_nu
     await others.go_on()
 
 
-async def test_it_writes_no_address_of_a_room_down() -> None:
-    text = (ROOT / "nginx.conf").read_text()
-    assert "access_log off;" in text
-    assert text.count("access_log") == 1
+async def test_it_writes_no_address_of_a_room_down(node: Node, tmp_path: Path) -> None:
+    room = str(uuid.uuid4())
+    # A node that is away and one that refuses, so that Nginx has errors to write of.
+    nginx = made_quicker(Nginx(tmp_path, [free_port(), node.port]))
+    await nginx.start()
+    try:
+        for _ in range(2):
+            for path in (f"/t/{room}", f"/ws/{room}"):
+                await ask(nginx, path)
+        name = "plans-of-the-board.tsv"
+        put = f"PUT /api/rooms/{room}/document?name={name} HTTP/1.1"
+        await ask(nginx, "/", put, "Content-Length: 9", body=9)
+        page = f"PUT /api/rooms/{room}/page HTTP/1.1"
+        assert (
+            await ask(nginx, "/", page, "Content-Length: 3000000", body=3_000_000)
+        ).status == 413
+        async with AsyncExitStack() as ending:
+            told = b""
+            while b" 429 " not in told:
+                raw = await ending.enter_async_context(await from_there(nginx, room))
+                told = await raw.reader.readuntil(b"\r\n\r\n")
+    finally:
+        nginx.kill()
+    assert room not in nginx.output()
+    assert name not in nginx.output()
+    assert "access_log off;" in (ROOT / "nginx.conf").read_text()
