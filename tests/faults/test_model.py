@@ -30,7 +30,7 @@ from server.fanout.memory import MemoryBackend, MemoryStore
 from tests.accept.client import Node
 from tests.faults.copies import Copy
 from tests.faults.proxy import FaultProxy, Kind
-from tests.faults.watcher import Watcher, agree
+from tests.faults.watcher import Shown, Watcher, agree
 from tests.faults.world import PATIENCE, World, WorldHere
 from tests.redis_server import RedisServer
 
@@ -58,6 +58,9 @@ class WorldOfMemory(World):
 
     def by(self, fault: str) -> float:
         return PATIENCE
+
+    async def truth(self) -> Shown:
+        return {}  # there is no other way to the store than that of the nodes
 
 
 @dataclass
@@ -287,7 +290,7 @@ class Meeting(RuleBasedStateMachine):
         return self.world.proxies[node % len(self.nodes)]
 
     async def join(self, node: int) -> None:
-        viewer = Watcher(self.world.urls[node], self.world.room)
+        viewer = Watcher(self.world.urls[node], self.world.room, self.world.truth)
         self.viewers.append(await viewer.__aenter__())
         await viewer.waits(lambda w: w.connected, PATIENCE)
 

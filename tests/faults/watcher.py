@@ -8,7 +8,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 import aiohttp
@@ -21,13 +21,18 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 8.0
 
 Shown = dict[str, Any]
+Truth = Callable[[], Awaitable[Shown | None]]
 
 
 class Watcher(RoomClient):
-    """What it shows is in `shown`; what it went through in `degradations`, `losses` and `byes`."""
+    """What it shows is in `shown`; what it went through in `degradations`, `losses` and `byes`.
 
-    def __init__(self, url: str, room: str) -> None:
+    `truth` tells what of that the storage has, or None while it does not tell.
+    """
+
+    def __init__(self, url: str, room: str, truth: Truth | None = None) -> None:
         super().__init__(url, room)
+        self.truth = truth
         self.chat: list[Message] = []
         self.connected = False
         self.losses = 0
@@ -71,6 +76,14 @@ class Watcher(RoomClient):
         return self.page.get("page_no")
 
     @property
+    def rows_are_right(self) -> bool:
+        """The rows of a `table` tell their numbers."""
+        if not self.page or self.header[0] != "id":
+            return True
+        first, data = self.page["first_row"], self.page["data"]
+        return [row[0] for row in data] == [str(first + at) for at in range(len(data))]
+
+    @property
     def is_well(self) -> bool:
         """Connected, not told otherwise, and its page is the one that its registers name."""
         wanted = self.registers.get("page")
@@ -79,7 +92,7 @@ class Watcher(RoomClient):
         if wanted is None:
             return True
         shown = self.page.get("document"), self.page.get("first_row")
-        return shown == (wanted["document"], wanted["offset"] + 1)
+        return shown == (wanted["document"], wanted["offset"] + 1) and self.rows_are_right
 
     async def close(self) -> None:
         if self._socket is not None:
@@ -162,18 +175,30 @@ async def agree(
     patience: float,
     wanted: Callable[[Watcher], bool] = lambda _: True,
 ) -> float:
-    """Wait until all show the same, are well, and meet a condition; the seconds that it took."""
+    """Wait until all show the same, are well, and meet a condition; the seconds that it took.
+
+    What they show is what the storage has, too: all could be wrong together.
+    """
     started = time.monotonic()
+    truth: Shown | None = None
     try:
         async with asyncio.timeout(patience):
             while True:
                 first = watchers[0].shown
                 if all(w.is_well and wanted(w) and w.shown == first for w in watchers):
-                    return time.monotonic() - started
+                    took = time.monotonic() - started
+                    ask = watchers[0].truth
+                    if ask is None:
+                        return took
+                    truth = await ask()
+                    if truth is not None and truth == {name: first[name] for name in truth}:
+                        return took
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(
-            f"no agreement in {patience:g} s:\n" + "\n".join(map(_in_short, watchers))
+            f"no agreement in {patience:g} s:\n"
+            + "\n".join(map(_in_short, watchers))
+            + f"\nand last the storage had {json.dumps(truth)[:1500]}"
         ) from None
 
 

@@ -17,13 +17,14 @@ from typing import Any, Self
 
 import aiohttp
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from server.fanout.bus import Timing
 from server.fanout.redis import RedisBackend
 from tests.accept.client import Node as NodeHere
 from tests.faults.limits import LIMITS
 from tests.faults.proxy import FaultProxy
-from tests.faults.watcher import Watcher, agree
+from tests.faults.watcher import Shown, Watcher, agree
 from tests.nodes.harness import Nginx, Node
 from tests.redis_server import RedisServer
 from tests.room_client import table
@@ -70,7 +71,7 @@ class World:
     async def watch(self, node: int | None = None, url: str = "") -> Watcher:
         """A viewer of the room at a node (or an address), until the world ends."""
         where = url or self.urls[node or 0]
-        return await self._ending.enter_async_context(Watcher(where, self.room))
+        return await self._ending.enter_async_context(Watcher(where, self.room, self.truth))
 
     async def watchers(self, *, each: int = 1) -> list[Watcher]:
         """Viewers on every node, who agree."""
@@ -102,6 +103,26 @@ class World:
             text = await answer.text()
             assert answer.status == status, f"{answer.status}: {text}"
             return json.loads(text) if text else None
+
+    async def truth(self) -> Shown | None:
+        """What Redis itself says of all that viewers show; None while it does not answer."""
+        try:
+            state = await self.raw.hgetall(self.key)
+            said = await self.raw.xrange(f"{self.key}:chat")
+        except (RedisError, OSError):
+            return None
+        registers = {
+            name[2:].decode(): json.loads(text)
+            for name, text in state.items()
+            if name.startswith(b"r:")
+        }
+        messages = [(json.loads(each[b"message"]), int(each[b"rev"])) for _, each in said]
+        return {
+            "epoch": state.get(b"epoch", b"").decode(),
+            "rev": int(state.get(b"rev", 0)),
+            "registers": {name: value for name, value in registers.items() if value is not None},
+            "chat": [(message["id"], rev, message["body"]) for message, rev in messages],
+        }
 
     async def redis_does(self, *command: str | int) -> Any:
         """Redis's answer to a command of another program."""
