@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import shutil
 import uuid
 from itertools import combinations
 from pathlib import Path
@@ -142,6 +144,22 @@ def test_every_alert_is_complete_and_has_a_runbook_that_exists() -> None:
     assert written == names, "the runbook has an entry for each alert, in their order"
 
 
+async def test_alerts_come_when_they_should_and_only_then() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool (of Prometheus) is not installed")
+    for arguments in (
+        ("check", "config", str(OPS / "prometheus" / "prometheus.yml")),
+        ("test", "rules", str(Path(__file__).with_name("alerts_test.yml"))),
+    ):
+        done = await asyncio.create_subprocess_exec(
+            promtool, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        async with asyncio.timeout(30):
+            said, _ = await done.communicate()
+        assert done.returncode == 0, said.decode()
+
+
 @pytest.mark.parametrize("entry", PAGE.split("## Runbook")[1].split("\n### ")[1:])
 def test_every_entry_of_the_runbook_says_what_to_notice_suspect_look_at_and_do(entry: str) -> None:
     steps = re.findall(r"^- \*\*([A-Za-z ]+)\*\*", entry, re.MULTILINE)
@@ -162,6 +180,8 @@ def test_the_page_names_only_metrics_and_settings_that_there_are(told: Scrape) -
     for name in re.findall(r"`((?:tablecast|process)_[a-z_]+)`", PAGE):
         assert name in known or any(each.startswith(name) for each in known), name
     settings = {each.variable for each in describe()}
+    # What nginx.conf is rendered with.
+    settings |= set(re.findall(r"\$\{(TABLECAST_\w+)\}", (ROOT / "nginx.conf").read_text("utf-8")))
     for name in re.findall(r"\bTABLECAST_[A-Z_]+\b", PAGE):
         assert name in settings, name
     assert FOREIGN
