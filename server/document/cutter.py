@@ -250,8 +250,8 @@ class BlockCutter:
             return False
         if self._scanner.reads_quotes and not head.is_comment:
             # Within the limit: what comes after it has not always arrived.
-            within = self._rest[line : line + self._record_limit]
-            if any(mark in within for mark in LINE_ENDS):
+            limit = line + self._record_limit
+            if any(self._rest.find(mark, line, limit) >= 0 for mark in LINE_ENDS):
                 return True
         before = self._scanner.outside(bytes(self._rest[:line]))
         row = self._cut_records + len(split_lines(before))
@@ -287,7 +287,9 @@ class BlockCutter:
 
     def _take(self, head: Head, end: int) -> Block:
         """Cut `end` bytes off the rest."""
-        source = bytes(self._rest[:end])
+        # No byte is copied that need not be: a record may have as many as one may hold at all.
+        with memoryview(self._rest) as rest:
+            source = bytes(rest[:end])
         del self._rest[:end]
         self._head = None
         outside = self._scanner.outside(source, head)
@@ -298,20 +300,23 @@ class BlockCutter:
         self._check_columns(outside, records)
         source = self._lead + source
         self._lead = b""
+        size = len(source)
+        packed = self._compressor.compress(source)
+        del outside, source
         block = Block(
             number=self._cut_blocks,
             first_record=self._cut_records,
             first_byte=self._cut_bytes,
             records=records,
-            size=len(source),
+            size=size,
             # Copied, because what the compressor returns keeps the memory of the worst case, about
             # the size of the source, for as long as it lives.
-            data=bytes(memoryview(self._compressor.compress(source))),
+            data=bytes(memoryview(packed)),
             literal=self._literal,
         )
         self._cut_blocks += 1
         self._cut_records += records
-        self._cut_bytes += len(source)
+        self._cut_bytes += size
         if not self._cut_records:
             self._held_size += len(block.data)
             if self._held_size > max(self._record_limit, BLOCK_SIZE):

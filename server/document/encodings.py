@@ -64,6 +64,9 @@ CHOICES: tuple[tuple[str, str], ...] = (
 )
 """Every encoding that is detected, and that a person may choose: its codec and its name."""
 
+# Bytes that are decoded at a time: one odd character makes four bytes of each.
+_DECODED = 1024 * 1024
+
 _LABELS = dict(CHOICES)
 
 # Registered names that are not the codecs': https://www.iana.org/assignments/character-sets
@@ -182,12 +185,19 @@ def count_damage(source: bytes, encoding: str) -> int:
     """
     if canonical(encoding) != "utf-8" and (undefined := _undefined_bytes(encoding)) is not None:
         return len(source) - len(source.translate(None, undefined)) if undefined else 0
-    try:
-        source.decode(encoding)
-    except UnicodeDecodeError:
-        own = source.count("\ufffd".encode()) if canonical(encoding) == "utf-8" else 0
-        return source.decode(encoding, "replace").count("\ufffd") - own
-    return 0
+    if len(source) <= _DECODED:
+        try:
+            source.decode(encoding)
+        except UnicodeDecodeError:
+            pass
+        else:
+            return 0
+    own = source.count("\ufffd".encode()) if canonical(encoding) == "utf-8" else 0
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    shown = 0
+    for start in range(0, len(source), _DECODED):
+        shown += decoder.decode(source[start : start + _DECODED]).count("\ufffd")
+    return shown + decoder.decode(b"", final=True).count("\ufffd") - own
 
 
 class Transcoder:

@@ -155,9 +155,7 @@ class ReportBuilder:
         return line.count(self._delimiter) + 1 if self._delimiter else 1
 
     def _count_each(self, outside: bytes) -> int:
-        if b"\r" in outside:
-            outside = outside.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines = list(filter(None, outside.split(b"\n")))
+        lines = list(filter(None, outside.splitlines()))
         if lines and not self._columns:
             self._columns = self._cells(lines[0])
         if self._spaces or not self._delimiter:

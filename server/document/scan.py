@@ -136,7 +136,7 @@ class Scanner:
             before = b"\n"
         elif self._delimiter and source.endswith(self._delimiter, 0, at):
             before = self._delimiter
-        tail = before + source[at:]
+        tail = b"".join((before, memoryview(source)[at:]))
         masked = self._outside(tail)[0]
         # Whatever is masked becomes shorter.
         if len(masked) == len(tail) and len(head.text) == at:
@@ -296,10 +296,8 @@ class Scanner:
 
 def split_lines(source: bytes) -> list[bytes]:
     """The lines with any character."""
-    if b"\r" in source:
-        source = source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    lines = source.split(b"\n")
-    if not lines[-1]:
+    lines = source.splitlines() if b"\r" in source else source.split(b"\n")
+    if lines and not lines[-1]:
         lines.pop()
     return list(filter(None, lines)) if b"" in lines else lines
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from server.document import encodings
 from server.document.detect.encoding import FALLBACK, SAMPLE_SIZE, sniff_encoding
 from server.document.encodings import (
     CHOICES,
@@ -210,6 +211,10 @@ def test_damage_is_what_is_shown_as_replaced(encoding, source):
     shown = source.decode(encoding, "replace").count("\ufffd")
     own = source.count("\ufffd".encode()) if encoding == "utf-8" else 0
     assert count_damage(source, encoding) == shown - own
+    # However large it is: of much it decodes a part at a time.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encodings, "_DECODED", 7)
+        assert count_damage(source, encoding) == shown - own
 
 
 # Transcoding

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import math
 import re
+import threading
 from collections import Counter
 from collections.abc import Mapping
 
@@ -135,11 +136,14 @@ _NOT_LATIN = tuple(
     if name not in _LATIN and not name.startswith("utf") and name != "cp1258"
 )
 _CHARDET = [*_LATIN, *_NOT_LATIN, "cp1258", "iso8859-1", "iso8859-9", "euc_kr"]
+# Its first guess loads 24 MB of statistics, and each of several first ones at once would, for good.
+_guessing = threading.Lock()
 
 
 def _legacy(sample: bytes) -> Encoding:
     sample = sample[:SAMPLE_SIZE].replace(b"\0", b"")
-    found = chardet.detect(sample, compat_names=False, include_encodings=_CHARDET)
+    with _guessing:
+        found = chardet.detect(sample, compat_names=False, include_encodings=_CHARDET)
     name = canonical(found["encoding"] or "")
     if name in _NOT_LATIN and (is_multibyte(name) or not _is_scattered(sample)):
         return Encoding(name=name, why="guess", confidence=round(found["confidence"], 2))
