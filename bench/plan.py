@@ -1,13 +1,15 @@
 """How much an installation needs: the formulas behind docs/SCALING.md.
 
-`python -m bench.plan --write` puts their table into the document; a test holds it to them, and
-`python -m bench simulate` plays the parts that are more than a multiplication.
+`python -m bench.plan 20000 10` plans for 20,000 people in rooms of 10. `--write` puts their table
+into the document; a test holds it to them, and `python -m bench simulate` plays the parts that are
+more than a multiplication.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +117,8 @@ PLANS = (
     Plan(100, 20),
     Plan(5_000, 50),
     Plan(10_000, 10_000),
+    Plan(20_000, 10),
+    Plan(20_000, 10, sticky=True),
     Plan(30_000, 100),
     Plan(100_000, 100_000),
     Plan(100_000, 50),
@@ -131,8 +135,8 @@ def rate(bits: float) -> str:
     return f"{bits / 1e9:.1f} Gbit/s" if bits >= 1e9 else f"{bits / 1e6:.1f} Mbit/s"
 
 
-def table() -> str:
-    rows = [HEAD, tuple("---" for _ in HEAD), *(plan.cells() for plan in PLANS)]
+def table(plans: Sequence[Plan] = PLANS) -> str:
+    rows = [HEAD, tuple("---" for _ in HEAD), *(plan.cells() for plan in plans)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -153,9 +157,28 @@ def reconnected(people: int, nodes: int, jitter: float) -> float:
     return max(jitter, people / nodes * COSTS.join / max(1, nodes - 1))
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.plan", description="Plan for many.")
+    parser.add_argument("people", type=positive, nargs="?", help="how many watch at once")
+    parser.add_argument("room", type=positive, nargs="?", help="how many of them in each room")
     parser.add_argument("--write", action="store_true", help="put the table into docs/SCALING.md")
-    if parser.parse_args().write:
+    told = parser.parse_args(arguments)
+    if told.people and not told.room:
+        parser.error("how many of them are in each room?")
+    if told.people:
+        print(table([Plan(told.people, told.room), Plan(told.people, told.room, sticky=True)]))
+        return
+    if told.write:
         DOCUMENT.write_text(written(DOCUMENT.read_text("utf-8")), "utf-8")
     print(table())
+
+
+def positive(text: str) -> int:
+    number = int(text.replace(",", ""))
+    if number < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,16 @@ def test_the_table_of_plans_is_what_the_formulas_give() -> None:
     assert plan.written(TEXT) == TEXT, "`python -m bench.plan --write` brings it up to date"
 
 
+def test_anyone_can_plan_for_numbers_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    (asked,) = re.findall(r"python -m bench\.plan ([\d ]+)` with your", TEXT)
+    plan.main(asked.split())
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 4
+    assert set(told) <= set(plan.table().splitlines())
+    with pytest.raises(SystemExit):
+        plan.main(["20000", "0"])
+
+
 def test_the_costs_of_the_document_are_those_of_the_formulas() -> None:
     told = [number(row[1]) for row in rows("what")]
     in_us = [1e6 * each for each in (COSTS.deliver, COSTS.turn, COSTS.join, COSTS.idle)]
