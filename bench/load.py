@@ -20,10 +20,11 @@ import msgspec
 
 from bench.processes import allow_many_files, cpu_seconds, resident
 from bench.viewers import PACE, WARM_UP, Crowd
-from bench.wire import TEXT, dial, frame_head, handshake, turn_frame
+from bench.wire import PONG, TEXT, dial, frame_head, handshake, turn_frame
 
 # Turns in one of the runs that alternate; the median of them is one figure.
 TURNS_A_RUN: Final = 5
+PAGES: Final = 150  # turned one after another and over again; the table has more
 IDLER_BUFFER: Final = 4096  # bytes that the kernel may keep for a viewer who hardly reads
 PATIENCE: Final = 30.0
 SIP_INTERVAL: Final = 10.0  # seconds after which they read a little
@@ -97,26 +98,24 @@ def beside(order: Order) -> Cost:
     # Who stalls came in the midst of the others: half of them are written after those.
     for crowd in (alone, crowded):
         crowd.grow(order.viewers // 2)
-    idlers = [_idler(*order.doors[1]) for _ in range(order.stalled)]
+    idlers = Idlers([_idler(*order.doors[1]) for _ in range(order.stalled)])
     for crowd in (alone, crowded):
         crowd.grow(order.viewers)
     # As many pages as it takes until the server can write nothing more to any of them.
     deadline = time.monotonic() + order.seconds
     while time.monotonic() < deadline and _lagging(order.doors[1][0]) < order.stalled:
-        page += 1
+        page = page % PAGES + 1
         _turn(crowded, page)
+        idlers.sip()
     found: dict[Crowd, list[float]] = {alone: [], crowded: []}
-    sipped_at = time.monotonic()
     for _ in range(order.runs):
         for crowd, runs in found.items():
             seconds = []
             for _ in range(TURNS_A_RUN):
-                page += 1
+                page = page % PAGES + 1
                 seconds.append(_turn(crowd, page)[0])
             runs.append(sorted(seconds)[len(seconds) // 2])
-        if time.monotonic() > sipped_at + SIP_INTERVAL:
-            _sip(idlers)
-            sipped_at = time.monotonic()
+        idlers.sip()
     return Cost(last=found[alone], beside=found[crowded])
 
 
@@ -162,12 +161,23 @@ def _idler(port: int, path: str) -> socket.socket:
     return sock
 
 
-def _sip(idlers: list[socket.socket]) -> None:
-    """Read just so much that the connection counts as alive."""
-    for sock in idlers:
-        with contextlib.suppress(BlockingIOError):
-            if not sock.recv(IDLER_BUFFER):
-                raise ConnectionError("the server ended a viewer who reads slowly")
+class Idlers:
+    """Viewers who take so little, and so rarely, that each of them lags, but lives."""
+
+    def __init__(self, socks: list[socket.socket]) -> None:
+        self._socks = socks
+        self._sipped_at = time.monotonic()
+
+    def sip(self) -> None:
+        """If it is time: read a little and say that one is there."""
+        if time.monotonic() < self._sipped_at + SIP_INTERVAL:
+            return
+        self._sipped_at = time.monotonic()
+        for sock in self._socks:
+            sock.send(PONG)
+            with contextlib.suppress(BlockingIOError):
+                if not sock.recv(IDLER_BUFFER):
+                    raise ConnectionError("the server ended a viewer who reads slowly")
 
 
 def _lagging(port: int) -> int:

@@ -107,7 +107,7 @@ class Crowd:
             turner.sock.sendall(self._turn(page_no))
         while waiting:
             got = self._read(TURN_WITHIN)
-            if got is None:
+            if got is None or time.perf_counter() > started + TURN_WITHIN:
                 raise TimeoutError(f"{waiting} viewers did not get page {page_no}")
             waiting -= got
         return time.perf_counter() - started
