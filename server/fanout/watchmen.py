@@ -81,14 +81,15 @@ class Audit:
                 continue
             # A busy room's message may just be on its way.
             await asyncio.sleep(self._grace)
-            lost = [
-                followed
-                for followed, epoch, rev in behind
-                if followed.stage is Stage.LIVE and not followed.contains(epoch, rev)
-            ]
-            for followed in lost:
+            lost = []
+            for followed, epoch, rev in behind:
+                if followed.stage is not Stage.LIVE or followed.contains(epoch, rev):
+                    continue
+                lost.append(followed)
                 followed.losses += 1
-                followed.cause = "audit"
+                # What Redis knows by another epoch it has forgotten as it was.
+                forgotten = followed.replica.epoch not in ("", epoch)
+                followed.cause = "epoch" if forgotten else "audit"
                 self._subscriptions.join_again(followed)
             if any(followed.losses > 1 for followed in lost):
                 raise Lost("published changes do not arrive")

@@ -240,6 +240,20 @@ async def test_reads_of_a_whole_room_are_counted_by_what_made_them_necessary(
     assert told.value("tablecast_subscriptions") == 1
 
 
+async def test_a_redis_that_was_emptied_is_told_from_one_whose_messages_get_lost(
+    redis_node: Node, own_redis: RedisServer
+) -> None:
+    viewer = await redis_node.join()
+    await redis_node.put(TABLE)
+    await viewer.shows(1)
+    async with redis.asyncio.Redis.from_url(own_redis.url) as client:
+        await client.flushall()
+    await viewer.expect("state", rev=0)
+    told = await scrape(redis_node)
+    assert told.value("tablecast_resyncs_total", cause="epoch") == 1
+    assert told.value("tablecast_resyncs_total", cause="audit") == 0
+
+
 async def test_a_lost_redis_is_told(redis_node: Node, own_redis: RedisServer) -> None:
     viewer = await redis_node.join()
     own_redis.pause()
