@@ -10,11 +10,12 @@ import os
 import resource
 import signal
 from collections.abc import Mapping
+from importlib import metadata
 
 from aiohttp import web
 
 from server import logs
-from server.app import GATE, HUB, UPLOADS, make_app
+from server.app import BACKEND, GATE, HUB, UPLOADS, make_app
 from server.command.failures import Failure, Misuse
 from server.command.link import KEY_VARIABLE, VARIABLE
 from server.redis_url import BadUrl
@@ -73,6 +74,15 @@ async def serve(settings: Settings) -> None:
         shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::") else settings.host
         where = "Redis" if settings.redis_url else "this process's memory"
         print(f"Tablecast serves on http://{shown}:{port} (rooms are kept in {where})", flush=True)
+        log.info(
+            "serving",
+            extra=logs.about(
+                version=metadata.version("tablecast"),
+                node=settings.node,
+                backend=app[BACKEND].name,
+                viewers_limit=app[HUB].capacity,
+            ),
+        )
         await stop.wait()
         # A second signal ends at once, for whoever waits at a terminal.
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -52,6 +52,9 @@ async def test_a_drain_is_told_at_the_doors_to_the_viewers_and_in_the_log(
         node.kill()
     lines = [line for line in node.output().splitlines() if line.startswith("{")]
     told = [json.loads(line) for line in lines]
+    (serving,) = [entry for entry in told if entry["message"] == "serving"]
+    assert (serving["node"], serving["backend"]) == ("ending", "redis")
+    assert serving["viewers_limit"] > VIEWERS
     (draining,) = [entry for entry in told if entry["message"] == "draining"]
     assert (draining["viewers"], draining["uploads"]) == (VIEWERS, 0)
     (drained,) = [entry for entry in told if entry["message"] == "drained"]
