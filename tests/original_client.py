@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from tests.room_client import PATIENCE, Gone, Message
+from tests.room_client import PATIENCE, Gone, Message, close_code
 
 _MESSAGE = re.compile(r'<div class="message" id="m([^"]*)">(.*)</div>', re.DOTALL)
 
@@ -100,7 +100,7 @@ class _Client:
         if message.type is aiohttp.WSMsgType.PING:
             await self._socket.pong(message.data)
         elif message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.PONG):
-            self.close_code = self._socket.close_code
+            self.close_code = close_code(self._socket, message)
             raise Gone(f"the connection ended: {message.type!r} {message.data!r}")
         return message
 

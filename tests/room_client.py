@@ -18,6 +18,15 @@ class Gone(AssertionError):
     """The connection ended where the test expected a message."""
 
 
+def close_code(socket: aiohttp.ClientWebSocketResponse, last: aiohttp.WSMessage) -> int | None:
+    """The code that the server gave, `last` being what came last.
+
+    The library forgets it where the end of the connection came along, and says 1006 instead: its
+    answer could not be written any more.
+    """
+    return last.data if last.type is aiohttp.WSMsgType.CLOSE else socket.close_code
+
+
 class RoomClient:
     """One viewer of room `uuid` at `url`; keeps the registers and the last page it was sent."""
 
@@ -124,7 +133,7 @@ class RoomClient:
         async with asyncio.timeout(timeout):
             message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
-            self.close_code = self._socket.close_code
+            self.close_code = close_code(self._socket, message)
             raise Gone(f"the connection ended: {message.type!r} {message.data!r}")
         told: Message = json.loads(message.data)
         self.seen.append(told)
