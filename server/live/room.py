@@ -221,7 +221,12 @@ class LiveRoom:
         """For a newcomer: as it is now, in a large room as it was told last."""
         if self._here is not None and len(self.viewers) > LISTED:
             return self._here
-        return self._build_here()
+        message = self._build_here()
+        if message != self._here_told:
+            # The others know something else; should it be that again, the newcomer must hear of it.
+            self._here_told = None
+            self._tell_here()
+        return message
 
     def _build_here(self) -> HereMessage:
         message = self.people.message(self.document, self.page)

@@ -43,6 +43,25 @@ async def test_everyone_is_told_who_comes_and_who_leaves(room: Room) -> None:
     await first.expect("here", count=1)
 
 
+async def test_whoever_was_told_what_was_over_before_the_others_heard_of_it_hears_that(
+    room: Room,
+) -> None:
+    """Somebody comes and goes elsewhere between two tellings, and the state is sent again then."""
+    room.snapshot()
+    peer, viewer = room.enter("v")
+    await peer.expect("here", count=1)
+    room.live.take(Here(2, {"other": elsewhere(1)}))
+    await peer.expect("here", count=2)
+    room.live.take(Here(1, {}))
+    await peer.expect("here", count=1)
+    # All have been told the same by now.
+    room.live.take(Here(2, {"other": elsewhere(1)}))
+    room.live.resend(viewer)
+    room.live.take(Here(1, {}))
+    await peer.expect("here", count=2)
+    await peer.expect("here", count=1)
+
+
 async def test_a_name_a_colour_and_a_role_are_told_when_they_change(room: Room) -> None:
     room.snapshot()
     peer, viewer = room.enter("v")
