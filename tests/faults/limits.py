@@ -14,6 +14,7 @@ LIMITS: Final = {
     "connection half-open": 6.0,
     "Redis restarted": 4.0,
     "revision went back": 10.0,
+    "primary gone": 15.0,
     "Redis full": 2.0,
     "message lost": 10.0,
     "message lost, then a change": 2.0,

@@ -198,7 +198,7 @@ async def agree(
         raise AssertionError(
             f"no agreement in {patience:g} s:\n"
             + "\n".join(map(_in_short, watchers))
-            + f"\nand last the storage had {json.dumps(truth)[:1500]}"
+            + (f"\nwhere the storage had {json.dumps(truth)[:1500]}" if truth else "")
         ) from None
 
 
@@ -207,7 +207,8 @@ def _in_short(watcher: Watcher) -> str:
     page = shown["page"]
     return (
         f"{watcher.hello.get('node')}: connected {watcher.connected}, degraded {watcher.degraded}, "
-        f"{shown['epoch']}/{shown['rev']}, page {page['document']} from {page['first_row']}, "
+        f"{watcher.here} here, {shown['epoch']}/{shown['rev']}, "
+        f"page {page['document']} from {page['first_row']}, "
         f"chat {[said['body'] for said in watcher.chat]}, "
         f"registers {json.dumps(shown['registers'])[:600]}, errors {watcher.errors[-2:]}"
     )

@@ -33,6 +33,20 @@ PATIENCE = 12.0  # seconds; where no time was promised
 QUICK = Timing(linger=0.3, audit=0.5, grace=0.2, ping=0.3, answer=0.6, backoff=0.2)
 
 
+def stored(state: Mapping[str, str], said: Sequence[Mapping[str, str]]) -> Shown:
+    """What viewers are to show of a room that Redis has so."""
+    registers = {
+        name[2:]: json.loads(text) for name, text in state.items() if name.startswith("r:")
+    }
+    messages = [(json.loads(each["message"]), int(each["rev"])) for each in said]
+    return {
+        "epoch": state.get("epoch", ""),
+        "rev": int(state.get("rev", 0)),
+        "registers": {name: value for name, value in registers.items() if value is not None},
+        "chat": [(message["id"], rev, message["body"]) for message, rev in messages],
+    }
+
+
 class World:
     """`urls`: a node each; `proxies`: what stands between each of them and Redis."""
 
@@ -111,18 +125,10 @@ class World:
             said = await self.raw.xrange(f"{self.key}:chat")
         except (RedisError, OSError):
             return None
-        registers = {
-            name[2:].decode(): json.loads(text)
-            for name, text in state.items()
-            if name.startswith(b"r:")
-        }
-        messages = [(json.loads(each[b"message"]), int(each[b"rev"])) for _, each in said]
-        return {
-            "epoch": state.get(b"epoch", b"").decode(),
-            "rev": int(state.get(b"rev", 0)),
-            "registers": {name: value for name, value in registers.items() if value is not None},
-            "chat": [(message["id"], rev, message["body"]) for message, rev in messages],
-        }
+        return stored(
+            {name.decode(): text.decode() for name, text in state.items()},
+            [{name.decode(): text.decode() for name, text in each.items()} for _, each in said],
+        )
 
     async def redis_does(self, *command: str | int) -> Any:
         """Redis's answer to a command of another program."""
