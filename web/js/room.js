@@ -8,6 +8,7 @@ import { Following } from "./following.js";
 import { number } from "./format.js";
 import { Meeting } from "./meeting.js";
 import { Notices } from "./notices.js";
+import { Outages } from "./outages.js";
 import { Pager } from "./pager.js";
 import { Picker } from "./picker.js";
 import { Pointing } from "./pointing.js";
@@ -68,6 +69,8 @@ export class RoomPage {
   #versions;
   /** @type {Uploads} */
   #uploads;
+  /** @type {Outages} */
+  #outages;
   /** The page that a screen reader was told of last. */
   #told = "";
   /** Where it is, as it was said last. */
@@ -99,6 +102,7 @@ export class RoomPage {
     });
     this.#pager = new Pager(session, this.#browse, { notices: this.#notices, cellActive: () => this.#picker.active !== null });
     this.#uploads = new Uploads(session, access, this.#notices);
+    this.#outages = new Outages(session, this.#notices);
     this.#facts = new Facts(session);
     this.#versions = new Versions(session, access, this.#facts.buttons.versions);
     this.#report = new Report(session, access, {
@@ -143,6 +147,7 @@ export class RoomPage {
     need('[data-action="upload"]', HTMLElement).addEventListener("click", () => this.#closeMenu());
     this.#showPage(false);
     this.#uploads.start();
+    this.#outages.start();
     new Deleted(session, this.#access, this.#notices).start();
     new Meeting(session, {
       me: this.#me,
@@ -246,6 +251,7 @@ export class RoomPage {
     if (this.#report.refused(error) || this.#versions.refused(error)) return;
     // Said where it was asked for, if at all.
     if (ELSEWHERE.has(error.about ?? "")) return;
+    if (this.#outages.refused(error)) return;
     this.#notices.say(error.message, { tone: error.retry ? "warn" : "bad", about: error.code === "presenters_only" ? "role" : (error.about ?? "") });
   }
 

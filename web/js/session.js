@@ -13,7 +13,7 @@ import { Uploader } from "./uploader.js";
 /** @typedef {import("./pending.js").Unfinished} Unfinished */
 /**
  * @typedef {object} SessionEvents
- * @property {{before: RegisterValues, now: RegisterValues}} registers
+ * @property {{before: RegisterValues, now: RegisterValues, lost: boolean}} registers
  * @property {PageMessage} page
  * @property {{phase: Phase, retryAt: number}} phase
  * @property {boolean} degraded
@@ -299,12 +299,14 @@ export class Session {
 
   /** @param {import("./types.js").StateMessage} state */
   #takeState(state) {
-    const before = this.#registers.values;
+    const { values: before, epoch, rev } = this.#registers;
     const result = this.#registers.apply(state);
     if (result === "foreign") this.#sync();
     if (result !== "applied") return;
     if (state.whole) this.#pageRev = -1;
-    this.#events.emit("registers", { before, now: this.#registers.values });
+    // What had changes goes on under another epoch only where some of them are gone.
+    const lost = rev > 0 && state.epoch !== epoch;
+    this.#events.emit("registers", { before, now: this.#registers.values, lost });
   }
 
   /** @param {PageMessage} page */
