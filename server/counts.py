@@ -61,6 +61,8 @@ class Counts:
     fanout: Histogram = field(default_factory=Histogram)  # change heard -> last viewer written
     calls: dict[str, Histogram] = field(default_factory=dict)  # of Redis, by operation
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)  # (operation, reason)
+    # What each Redis holds and may hold (0: any amount), in bytes, by whoever looks at it
+    storage: dict[object, tuple[int, int]] = field(default_factory=dict)
     # Viewers
     joined: int = 0
     writes: int = 0

@@ -192,6 +192,19 @@ class _NodeCollector(Collector):
         for call in dict.fromkeys((*FULL, *counts.failures)):
             failures.add_metric(call, counts.failures[call])
         yield failures
+        held = GaugeMetricFamily(
+            "tablecast_storage_bytes",
+            "What Redis holds, looked at every 10 s; of a cluster's primaries the fullest one.",
+        )
+        limit = GaugeMetricFamily(
+            "tablecast_storage_limit_bytes",
+            "What it may hold: the lower of TABLECAST_STORAGE_LIMIT and maxmemory; 0: any amount.",
+        )
+        if counts.storage:
+            fullest = max(counts.storage.values(), key=_share)
+            held.add_metric([], fullest[0])
+            limit.add_metric([], fullest[1])
+        yield from (held, limit)
 
     def _doors(self, counts: Counts) -> Iterator[Metric]:
         answers = CounterMetricFamily(
@@ -246,6 +259,12 @@ class _NodeCollector(Collector):
             hits.add_metric([name], cache.hits)
             misses.add_metric([name], cache.misses)
         yield from (used, hits, misses)
+
+
+def _share(storage: tuple[int, int]) -> tuple[float, int]:
+    """How full it is; of those that have no limit, how much there is."""
+    held, limit = storage
+    return (held / limit if limit else 0.0, held)
 
 
 def _gauge(name: str, help: str, value: float) -> Metric:

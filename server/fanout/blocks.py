@@ -12,6 +12,7 @@ from server.errors import StorageFull
 from server.fanout.backend import ENTRY_BYTES, StoredBlock
 from server.fanout.calls import Calls
 from server.fanout.keys import Keys
+from server.fanout.level import held
 from server.fanout.quota import Quota
 from server.fanout.refusals import missing
 
@@ -107,8 +108,7 @@ class Blocks:
     async def _held(self) -> int:
         """Bytes that Redis holds, as its own limit counts them."""
         async with self._calls.asking("memory"):
-            told = await self._redis.info("memory")
-        return int(told["used_memory"]) - int(told.get("mem_not_counted_for_evict", 0))
+            return held(await self._redis.info("memory"))
 
 
 def _runs(blocks: Sequence[StoredBlock]) -> list[tuple[int, bytes]]:

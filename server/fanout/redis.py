@@ -39,6 +39,7 @@ from server.fanout.connect import behind_sentinels, client, data_url
 from server.fanout.followed import Followed
 from server.fanout.keys import Keys
 from server.fanout.leases import Leases
+from server.fanout.level import Level
 from server.fanout.slots import Redirects, slot_of
 from server.fanout.source import Source
 from server.fanout.writer import Writer
@@ -126,6 +127,7 @@ class RedisBackend:
             incomplete_life=incomplete_life,
             storage_limit=storage_limit,
         )
+        self._level = Level(redis, self.counts, storage_limit)
 
     async def start(self, receiver: Receiver) -> None:
         self.begin(receiver)
@@ -133,11 +135,13 @@ class RedisBackend:
     def begin(self, receiver: Receiver) -> None:
         """The same as `start`, for callers that cannot wait."""
         self._bus.start(receiver)
+        self._level.start()
 
     async def close(self) -> None:
         if self._calls.closed:
             return
         self._calls.closed = True
+        await self._level.close()
         await self._bus.close()
         await self._leases.close()
         await self._calls.end()

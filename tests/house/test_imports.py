@@ -83,6 +83,7 @@ KEEPERS = {
         "server.fanout.cluster",
         "server.fanout.connect",
         "server.fanout.leases",
+        "server.fanout.level",
         "server.fanout.link",
         "server.fanout.lookout",
         "server.fanout.redis",

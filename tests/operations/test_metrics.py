@@ -14,12 +14,15 @@ import pytest
 import redis.asyncio
 
 from server.app import BACKEND, HUB
+from server.fanout import level
+from server.fanout.redis import RedisBackend
 from tests.accept.client import ROOM, Node
 from tests.operations.conftest import StartNode
 from tests.operations.scrape import Scrape, scrape
 from tests.redis_server import RedisServer
 from tests.room_client import PATIENCE
 
+MIB = 1024 * 1024
 TABLE = b"a\tb\n" + b"1\t2\n" * 450
 
 
@@ -271,6 +274,51 @@ async def test_a_lost_redis_is_told(redis_node: Node, own_redis: RedisServer) ->
         own_redis.resume()
     await viewer.expect("status", degraded=False)
     assert (await scrape(redis_node)).value("tablecast_degraded") == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "maximum", "told_limit"),
+    [(0, 0, 0), (0, 900 * MIB, 900), (800 * MIB, 900 * MIB, 800)],
+)
+async def test_what_redis_holds_and_may_hold_is_told(
+    start_node: StartNode, own_redis: RedisServer, limit: int, maximum: int, told_limit: int
+) -> None:
+    async with redis.asyncio.Redis.from_url(own_redis.url) as client:
+        await client.config_set("maxmemory", maximum)
+        try:
+            node = await start_node(RedisBackend(own_redis.url, "full", storage_limit=limit))
+            told = await until(node, lambda told: "tablecast_storage_bytes" in told.samples)
+            held = (await client.info("memory"))["used_memory"]
+        finally:
+            await client.config_set("maxmemory", 0)
+    assert told.value("tablecast_storage_limit_bytes") == told_limit * MIB
+    assert held / 4 < told.value("tablecast_storage_bytes") < held * 4
+
+
+async def test_what_a_redis_holds_that_is_lost_or_does_not_say_is_not_told(
+    start_node: StartNode, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(level, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(level, "PATIENCE", 0.2)
+    node = await start_node(RedisBackend(own_redis.url, "asking"))
+
+    async def told_of(there: bool) -> None:
+        await until(node, lambda told: ("tablecast_storage_bytes" in told.samples) is there)
+
+    await told_of(True)
+    own_redis.pause()
+    try:
+        await told_of(False)
+    finally:
+        own_redis.resume()
+    await told_of(True)
+    async with redis.asyncio.Redis.from_url(own_redis.url) as client:
+        await client.execute_command("ACL SETUSER default -info")
+        try:
+            await told_of(False)
+            await node.put(TABLE)
+        finally:
+            await client.execute_command("ACL SETUSER default +info")
 
 
 # Names
