@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.world import World, WorldHere, WorldOfProcesses
+from tests.faults.world import NEVER_COMPARING, QUICK, World, WorldHere, WorldOfProcesses
 from tests.nodes.harness import require
 from tests.redis_server import RedisServer
 
@@ -59,11 +59,23 @@ async def start_processes(tmp_path: Path) -> AsyncIterator[StartWorld]:
         yield start
 
 
+@pytest.fixture
+def comparing() -> None:
+    """Nodes of `world` compare their rooms with Redis, and so find what nothing else would.
+
+    The others have to find it sooner, so where this is not asked for, nodes inside the test do not.
+    """
+
+
 @pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
 async def world(
     request: pytest.FixtureRequest, start_here: StartWorld, start_processes: StartWorld
 ) -> World:
     """Two nodes, in each kind of world in turn."""
-    start = start_here if request.param == "here" else start_processes
-    started: World = await start()
+    started: World
+    if request.param == "here":
+        timing = QUICK if "comparing" in request.fixturenames else NEVER_COMPARING
+        started = await start_here(timing=timing)
+    else:
+        started = await start_processes()
     return started

@@ -48,6 +48,7 @@ async def test_a_change_that_is_lost_is_made_up_for_by_the_next_one(
     assert watchers[0].degradations[1:] == [], "one room's loss is no reason to alarm anybody"
 
 
+@pytest.mark.usefixtures("comparing")
 async def test_a_change_that_is_lost_and_was_the_last_one_is_found_by_comparing(
     world: World, watchers: list[Watcher], harmed: FaultProxy
 ) -> None:
@@ -56,6 +57,7 @@ async def test_a_change_that_is_lost_and_was_the_last_one_is_found_by_comparing(
     await agree(watchers, world.by("message lost"), lambda w: w.page_no == 6)
 
 
+@pytest.mark.usefixtures("comparing")
 async def test_the_loss_of_ones_own_change_is_found_too(
     world: World, watchers: list[Watcher], harmed: FaultProxy
 ) -> None:
@@ -96,6 +98,7 @@ async def test_changes_that_come_late_or_backwards_leave_nobody_behind(
     await agree(watchers, world.by("message twice or late"), lambda w: w.page_no == 5)
 
 
+@pytest.mark.usefixtures("comparing")
 async def test_what_comes_after_the_room_was_read_anew_changes_nothing_back(
     world: World, watchers: list[Watcher], harmed: FaultProxy
 ) -> None:
@@ -112,6 +115,7 @@ async def test_what_comes_after_the_room_was_read_anew_changes_nothing_back(
     assert watchers[0].rev == rev + 1
 
 
+@pytest.mark.usefixtures("comparing")
 async def test_in_any_mix_of_faults_all_show_the_same_in_the_end(
     world: World, watchers: list[Watcher], harmed: FaultProxy
 ) -> None:

@@ -75,6 +75,7 @@ async def test_after_a_restart_without_the_data_all_see_an_empty_room(
 # It has an older state than everyone has seen
 
 
+@pytest.mark.usefixtures("comparing")
 async def test_a_revision_that_went_back_is_noticed_and_everyone_goes_back_together(
     world: World, watchers: list[Watcher]
 ) -> None:
@@ -91,6 +92,7 @@ async def test_a_revision_that_went_back_is_noticed_and_everyone_goes_back_toget
     await talk(watchers, "and on", page_no=3)
 
 
+@pytest.mark.usefixtures("comparing")
 async def test_whoever_comes_after_it_went_back_sees_what_the_others_come_to_see(
     world: World, watchers: list[Watcher]
 ) -> None:
@@ -147,6 +149,7 @@ async def test_it_is_noticed_too_where_no_connection_broke(
     )
 
 
+@pytest.mark.usefixtures("comparing")
 async def test_the_same_copy_restored_again_and_again_leaves_nobody_behind(
     world: World, watchers: list[Watcher]
 ) -> None:

@@ -12,6 +12,7 @@ import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,8 @@ from tests.room_client import table
 
 PATIENCE = 12.0  # seconds; where no time was promised
 QUICK = Timing(linger=0.3, audit=0.5, grace=0.2, ping=0.3, answer=0.6, backoff=0.2)
+# Whoever compares finds in the end whatever was not found otherwise.
+NEVER_COMPARING = replace(QUICK, audit=3600.0)
 
 
 def stored(state: Mapping[str, str], said: Sequence[Mapping[str, str]]) -> Shown:
