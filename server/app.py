@@ -179,7 +179,7 @@ def _add_routes(
     socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node, render)
     original = OriginalDoors(hub, backend, reader, uploads, settings)
     presence = PresenceDoor(backend, rooms)
-    chat = ChatDoor(backend, keeper, render, settings)
+    chat = ChatDoor(backend, keeper, render, settings, reader.work)
     health = HealthDoor(backend, hub)
     app.on_shutdown.append(lambda _: health.close())
     app.add_routes(

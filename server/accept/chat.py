@@ -21,6 +21,7 @@ from server.errors import BadMessage, BlankMessage, Conflict, RateLimited, Refus
 from server.fanout.backend import Backend, Change, Snapshot
 from server.live.keeper import Keeper
 from server.live.talk import Render, said_of, told
+from server.live.work import Work
 from server.settings import Settings
 
 CHARACTERS: Final = 4_000
@@ -109,12 +110,13 @@ class ChatDoor:
     """`GET` and `POST /api/rooms/{uuid}/chat`."""
 
     def __init__(
-        self, backend: Backend, keeper: Keeper, render: Render, settings: Settings
+        self, backend: Backend, keeper: Keeper, render: Render, settings: Settings, work: Work
     ) -> None:
         self._backend = backend
         self._keeper = keeper
         self._render = render
         self._settings = settings
+        self._work = work
         self._buckets = Buckets(RATE, BURST)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -122,8 +124,9 @@ class ChatDoor:
         room = room_of(request)
         snapshot = await self._backend.snapshot(room)
         await self._keeper.use(room, snapshot.registers)
-        messages = await told(snapshot.chat, self._render)
-        return _json({"epoch": snapshot.epoch, "rev": snapshot.rev, "messages": messages})
+        async with self._work.piece():
+            messages = await told(snapshot.chat, self._render)
+            return _json({"epoch": snapshot.epoch, "rev": snapshot.rev, "messages": messages})
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Say something; a form is answered with the way back to the page."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 from urllib.parse import quote
@@ -13,7 +12,7 @@ from aiohttp.typedefs import Handler
 from server.accept.edge.guard import room_of
 from server.accept.view import Rooms
 from server.document import formats
-from server.document.formats import FORMATS, Format, Writer
+from server.document.formats import FORMATS, Format
 from server.document.messages import Document
 from server.errors import BadMessage, NoDocument, NotFound, PageOutOfRange, TablecastError
 from server.live.reader import Reader, page_offset
@@ -30,9 +29,6 @@ _ALIASES: Final = {
 }
 _MEDIA_TYPES: Final = {format.media_type: format for format in FORMATS.values()} | _ALIASES
 _FORMULAS: Final = ("keep", "defuse")
-# Cells that are written in the event loop; more are written in a thread, so that a large answer
-# does not hold up the viewers.
-THREAD_FROM: Final = 5_000
 
 
 class RowsDoor:
@@ -101,9 +97,10 @@ class RowsDoor:
     ) -> web.StreamResponse:
         header = await self._reader.header(room, document)
         writer = formats.writer(format, header, first_row=start, total=document.rows, defuse=defuse)
-        parts = self._reader.rows(room, document, start, count)
+        begin = writer.begin()
+        parts = self._reader.rows(room, document, start, count, writer.rows)
         # Rows that are gone are told before an answer begins, wherever that is possible.
-        first: list[list[str]] = await anext(parts, [])
+        first = await anext(parts, b"")
         stem = document.name.rpartition(".")[0] or document.name
         response = web.StreamResponse(
             headers={
@@ -119,10 +116,10 @@ class RowsDoor:
         if request.method == "HEAD":
             return response
         try:
-            await response.write(writer.begin())
-            await response.write(await _written(writer, first))
+            await response.write(begin)
+            await response.write(first)
             async for rows in parts:
-                await response.write(await _written(writer, rows))
+                await response.write(rows)
             await response.write(writer.end())
         except TablecastError as error:
             # An error page would be taken for rows; a connection that breaks is not.
@@ -133,12 +130,6 @@ class RowsDoor:
             raise ConnectionResetError("the rest of the rows cannot be read") from error
         await response.write_eof()
         return response
-
-
-async def _written(writer: Writer, rows: list[list[str]]) -> bytes:
-    if sum(map(len, rows)) < THREAD_FROM:
-        return writer.rows(rows)
-    return await asyncio.to_thread(writer.rows, rows)
 
 
 def _format(request: web.Request) -> Format:

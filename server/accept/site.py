@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp_jinja2
 import jinja2
+import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 from yarl import URL
@@ -31,6 +32,8 @@ from server.live.talk import Render, told
 from server.settings import Settings
 
 SAMPLE_NAME: Final = "trips.tsv"
+# Bytes of what a page shows beyond which it is rendered in a thread: milliseconds of work.
+THREAD_FROM: Final = 32 * 1024
 # Bytes of the sample fed at a time.
 SAMPLE_STEP: Final = 256 * 1024
 
@@ -81,19 +84,24 @@ class SiteDoor:
                 )
             )
         room_view: RoomView | None = None
-        page: PageMessage | None = None
+        payload: bytes | None = None
         try:
             room_view = await self._rooms.view(room)
-            page = await self._page(request, room, room_view)
+            payload = await self._page(request, room, room_view)
         except (Unavailable, Missing):
             # The page's script keeps trying; without it the page says what is the matter.
             pass
-        chat = await told(room_view.chat, self._render) if room_view else []
-        context = self._context(request, room, room_view, page, chat)
-        status = HTTPStatus.GONE if context["deleted"] else HTTPStatus.OK
-        return _uncached(
-            aiohttp_jinja2.render_template("room.html", request, context, status=status)
-        )
+
+        def render() -> web.Response:
+            page = msgspec.json.decode(payload, type=PageMessage) if payload else None
+            context = self._context(request, room, room_view, page, chat)
+            status = HTTPStatus.GONE if context["deleted"] else HTTPStatus.OK
+            return aiohttp_jinja2.render_template("room.html", request, context, status=status)
+
+        async with self._reader.work.piece():
+            chat = await told(room_view.chat, self._render) if room_view else []
+            large = len(payload or b"") + sum(len(said.html) for said in chat) > THREAD_FROM
+            return _uncached(await asyncio.to_thread(render) if large else render())
 
     async def make_room(self, request: web.Request) -> web.StreamResponse:
         """A fresh room, whose key only the browser's cookie knows."""
@@ -125,9 +133,7 @@ class SiteDoor:
         set_cookie(request, answer, made, self._settings)
         return answer
 
-    async def _page(
-        self, request: web.Request, room: str, room_view: RoomView
-    ) -> PageMessage | None:
+    async def _page(self, request: web.Request, room: str, room_view: RoomView) -> bytes | None:
         document = room_view.document
         if document is None:
             return None
@@ -138,7 +144,7 @@ class SiteDoor:
             if not re.fullmatch(r"[0-9]{1,12}", wanted):
                 raise PageOutOfRange(f"“{wanted[:40]}” is not a page number.")
             offset = page_offset(document, int(wanted), size)
-        return await self._reader.page_message(room, document, offset, size)
+        return await self._reader.page(room, document, offset, size)
 
     def _context(
         self,

@@ -22,6 +22,7 @@ from server.live.showing import Rendered, Showing
 from server.live.talk import Tellings
 from server.live.viewer import Viewer
 from server.live.wording import Wording
+from server.live.work import FOR, Work
 from server.logs import about, room_id
 
 log = logging.getLogger(__name__)
@@ -61,13 +62,17 @@ class Audience:
         lag: set[Viewer],
         here: Callable[[], HereMessage],
         counts: Counts | None = None,
+        work: Work | None = None,
     ) -> None:
+        """`work`: that of the node, of which this is to be a part."""
         self.viewers: dict[str, Viewer] = {}
         self._facts = facts
         self._wording = wording
         self._lag = lag
         self._here = here
         self._counts = counts or Counts()
+        self._work = work or Work()
+        self._late = False  # somebody waits for what takes long to build
         self._deflating = 0  # viewers that take deflated frames
         self._heard_at: float | None = None  # the first change that not everyone was written yet
         self._tellings = Tellings(facts.talk, wording.chat)
@@ -129,7 +134,26 @@ class Audience:
             self._deflating -= viewer.deflate
 
     def catch_up(self, viewer: Viewer) -> None:
-        """Write what a viewer has missed: the newest state, never what was between."""
+        """Write what a viewer has missed: the newest state, never what was between.
+
+        What takes long to build it gets from the next flush.
+        """
+        shown = self._shown
+        if shown is not None and not self._tellings.is_ready(
+            shown.epoch, self._heard(viewer, shown), shown.rev
+        ):
+            viewer.behind = self._late = True
+            self._wake()
+        else:
+            self._catch_up(viewer)
+
+    @staticmethod
+    def _heard(viewer: Viewer, shown: Shown) -> int:
+        """The revision up to which a viewer knows what was said."""
+        is_known = viewer.epoch == shown.epoch and viewer.rev <= shown.rev
+        return viewer.chat if is_known else -1
+
+    def _catch_up(self, viewer: Viewer) -> None:
         shown = self._shown
         if shown is None or self.viewers.get(viewer.id) is not viewer:
             return
@@ -137,8 +161,7 @@ class Audience:
         if current and viewer.page == shown.page and not viewer.behind:
             return
         now = asyncio.get_running_loop().time()
-        heard = viewer.chat if viewer.epoch == shown.epoch and viewer.rev <= shown.rev else -1
-        frame, page = self._whole_state(shown, heard)
+        frame, page = self._whole_state(shown, self._heard(viewer, shown))
         self._counts.catch_ups += 1
         if self._offer(viewer, frame, now):
             viewer.behind = False
@@ -168,6 +191,7 @@ class Audience:
         facts = self._facts
         return bool(
             self._whole
+            or self._late
             or self._here_due
             or self._points
             or self._changed
@@ -178,6 +202,8 @@ class Audience:
     async def _flush(self) -> None:
         """Flush until nothing is left to say. The one task here, started when it is needed."""
         loop = asyncio.get_running_loop()
+        # Whoever woke it, this is for all who are in the room.
+        FOR.set(self._facts.uuid)
         try:
             while self._dirty or self._page.is_due:
                 if self._page.failures and not self._dirty:
@@ -234,11 +260,22 @@ class Audience:
         await self._publish(self._page.finish(page_task))
 
     async def _publish(self, page: Rendered | None) -> None:
+        facts, shown = self._facts, self._shown
+        anew = self._late or self._whole or shown is None or shown.epoch != facts.epoch
+        if anew and facts.talk.is_long:
+            # Others of the node's rooms may have as much to tell to as many.
+            async with self._work.piece():
+                await self._tellings.make_ready(facts.epoch, facts.rev)
+                await self._publish_now(page)
+        else:
+            await self._publish_now(page)
+
+    async def _publish_now(self, page: Rendered | None) -> None:
         """Build the frames of what changed since the last publication and write them."""
         facts, shown = self._facts, self._shown
         frames: list[Frame] = []
         changed, self._changed = self._changed, {}
-        whole, self._whole = self._whole, False
+        whole, self._whole, self._late = self._whole, False, False
         epoch, rev = facts.epoch, facts.rev
         if whole or shown is None or shown.epoch != epoch:
             base = -1  # nobody has a base for this: everyone gets the whole state
@@ -333,7 +370,7 @@ class Audience:
         True if it was the delta that was written.
         """
         if viewer.behind or viewer.epoch != shown.epoch or viewer.rev > shown.rev:
-            self.catch_up(viewer)
+            self._catch_up(viewer)
             return False
         page_is_right = shown.page_changed or viewer.page == shown.page
         if viewer.rev == shown.base and page_is_right:
@@ -343,7 +380,7 @@ class Audience:
             viewer.rev, viewer.page, viewer.chat = shown.rev, shown.page, shown.rev
             return something
         if viewer.rev < shown.rev or not page_is_right:
-            self.catch_up(viewer)
+            self._catch_up(viewer)
         return False
 
     def _whole_state(self, shown: Shown, heard: int) -> tuple[Frame, int]:

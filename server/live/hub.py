@@ -175,6 +175,7 @@ class Hub:
                 node=self._backend.node_id,
                 stirred=partial(self._stir, viewer.room),
                 counts=self.counts,
+                work=self._reader.work,
             )
             live.set_degraded(self._degraded)
             self._backend.follow(viewer.room)

@@ -7,6 +7,7 @@ pages shows it, and which rows come before one of these, is decided here.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -21,11 +22,14 @@ from server.document.messages import (
     Said,
     encode,
 )
+from server.live.cache import ByteCache
 from server.live.frames import EMPTY, Frame, encode_frame, join
 from server.live.reader import Reader, page_count
 from server.live.wording import View
 
 PAGE_SIZE: Final = 100
+# Bytes of frames of the chat that are kept: two tails of the longest messages.
+KEPT_BYTES: Final = 4 * 1024 * 1024
 
 
 class Table(msgspec.Struct, kw_only=True):
@@ -111,9 +115,22 @@ class TableWording(_Silence):
 class ChatWording(_Silence):
     """For those who chat."""
 
+    def __init__(self) -> None:
+        self._kept: ByteCache[tuple[str, str], Frame] = ByteCache(KEPT_BYTES)
+        self._lock = threading.Lock()  # a whole chat is told in a thread
+
     def chat(self, epoch: str, messages: Sequence[Said], whole: bool) -> Frame:
-        words = (Words(id=said.id, body=said.body, html=said.html) for said in messages)
-        return join(*(encode_frame(encode(each)) for each in words))
+        return join(*map(self._told, messages))
+
+    def _told(self, said: Said) -> Frame:
+        """Each message is a message by itself, so one that was told is not built again."""
+        key = (said.id, said.body)
+        with self._lock:
+            frame = self._kept.get(key)
+            if frame is None:
+                frame = encode_frame(encode(Words(id=said.id, body=said.body, html=said.html)))
+                self._kept.put(key, frame, len(frame.plain) + len(frame.deflated))
+        return frame
 
 
 def page_of(document: Document, offset: int) -> int:

@@ -9,7 +9,7 @@ beginning. A page is cached for good when it is full, and with the row count in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -22,14 +22,17 @@ from server.document.pages import Index, build_page, clip, parse_block
 from server.errors import Missing, NoDocument, PageOutOfRange
 from server.fanout.backend import Backend
 from server.live.cache import ByteCache
+from server.live.work import Work
 
 # More source bytes than this are parsed in a thread: the loop would be held for milliseconds.
 THREAD_FROM: Final = 512 * 1024
+# Source bytes of rows that are written at once in the loop: a few milliseconds' worth.
+SMALL: Final = 16 * 1024
 # Blocks read ahead at once when a whole document is streamed: a few, so that memory stays flat.
 STREAM_BATCH: Final = 16
 # Source bytes that are parsed at once when rows are streamed, some blocks' worth: cells in memory
 # take some ten times the bytes that they have in the file.
-STREAM_AT_ONCE: Final = 1024 * 1024
+STREAM_AT_ONCE: Final = 256 * 1024
 # Source bytes that are fetched and parsed in one go: memory stays flat however large records are.
 READ_AT_ONCE: Final = 4 * 1024 * 1024
 # A page with more source bytes than this cannot be shown whole anyway, so its cells are shortened
@@ -71,7 +74,10 @@ class Data(msgspec.Struct):
 
 
 class Reader:
-    """Pages of documents for everyone on this node. Capacities are in bytes."""
+    """Pages of documents for everyone on this node. Capacities are in bytes.
+
+    `work` is what takes long and is done piece by piece, in turn.
+    """
 
     def __init__(
         self,
@@ -84,6 +90,8 @@ class Reader:
         record_limit: int,
         message_limit: int,
     ) -> None:
+        self.work = Work()
+        self._large = Work()  # pages that take far more memory while they are made than afterwards
         self._backend = backend
         self._cell_limit = cell_limit
         self._record_limit = record_limit
@@ -174,15 +182,38 @@ class Reader:
             self.headers.put(key, header, sum(len(cell) for cell in header))
         return header
 
-    def rows(
-        self, room: str, document: Document, start: int, count: int
-    ) -> AsyncIterator[list[list[str]]]:
-        """Rows `start` (from 1) to `start + count - 1`, a few blocks' worth at a time.
+    async def rows(
+        self,
+        room: str,
+        document: Document,
+        start: int,
+        count: int,
+        write: Callable[[list[list[str]]], bytes],
+    ) -> AsyncIterator[bytes]:
+        """What `write` makes of rows `start` (from 1) to `start + count - 1`, in some pieces.
 
-        They leave the cache of blocks to the pages that people look at.
+        `write` is called in a thread. However many read, the cells of one piece alone are in memory
+        at a time; and they leave the cache of blocks to the pages that people look at.
         """
         first = self._first_record(document, start - 1)
-        return self._batches(room, document, first, count, at_once=STREAM_AT_ONCE, keep=False)
+        end = min(first + count, document.records)
+        sources = self._sources_of(
+            room, document, first, end - first, at_once=STREAM_AT_ONCE, keep=False
+        )
+        async for read, size in sources:
+
+            def make(
+                read: Callable[[int, int], list[list[str]]] = read, first: int = first
+            ) -> tuple[int, bytes]:
+                records = read(first, end)
+                return len(records), write(records)
+
+            async with self.work.piece():
+                made = await asyncio.to_thread(make) if size > SMALL else make()
+            first += made[0]
+            yield made[1]
+        if first < end:
+            raise Missing("A part of this table could not be read.")
 
     async def source(self, room: str, document: Document) -> AsyncIterator[bytes]:
         """The document's bytes so far, a few blocks at a time."""
@@ -206,10 +237,38 @@ class Reader:
         known_rows = -1 if count == size else document.rows
         key = (document.id, document.dialect, offset, size, known_rows)
         rendered = self.pages.get(key)
-        if rendered is None:
-            header = await self.header(room, document)
-            first = self._first_record(document, offset)
-            rows, clipped = await self._page_rows(room, document, first, count)
+        if rendered is not None:
+            return rendered
+        if await self._page_bytes(room, document, offset, count) <= THREAD_FROM:
+            rendered = await self._build(room, document, offset, size, count, large=False)
+        else:
+            async with self._large.piece():
+                # Those who waited wanted the same page, more often than not.
+                rendered = self.pages.get(key)
+                if rendered is not None:
+                    return rendered
+                rendered = await self._build(room, document, offset, size, count, large=True)
+        self.pages.put(key, rendered, len(rendered.fields))
+        return rendered
+
+    async def _page_bytes(self, room: str, document: Document, offset: int, count: int) -> int:
+        """Source bytes of the blocks that rows are in."""
+        index = await self._index(room, document)
+        first = self._first_record(document, offset)
+        numbers = index.blocks_for(first, count, document.records)
+        if not numbers:
+            return 0
+        end = self._first_byte(index, document, numbers[-1] + 1)
+        return end - index.first_byte(numbers[0])
+
+    async def _build(
+        self, room: str, document: Document, offset: int, size: int, count: int, *, large: bool
+    ) -> Rendered:
+        header = await self.header(room, document)
+        first = self._first_record(document, offset)
+        rows, clipped = await self._page_rows(room, document, first, count)
+
+        def build() -> Rendered:
             message = build_page(
                 uuid=room,
                 document_id=document.id,
@@ -228,9 +287,12 @@ class Reader:
                 cut=message.cut,
                 columns_left_out=message.columns_left_out,
             )
-            rendered = Rendered(len(rows), msgspec.json.encode(body))
-            self.pages.put(key, rendered, len(rendered.fields))
-        return rendered
+            return Rendered(len(rows), msgspec.json.encode(body))
+
+        if not large:
+            return build()
+        async with self.work.piece():
+            return await asyncio.to_thread(build)
 
     async def _page_rows(
         self, room: str, document: Document, first: int, count: int
@@ -269,20 +331,38 @@ class Reader:
     ) -> AsyncIterator[list[list[str]]]:
         """Records `first` to `first + count` that there are, some blocks' worth at a time."""
         end = min(first + count, document.records)
-        if end <= first:
+        sources = self._sources_of(room, document, first, end - first, at_once=at_once, keep=keep)
+        async for read, size in sources:
+            if size > THREAD_FROM:
+                async with self.work.piece():
+                    records = await asyncio.to_thread(read, first, end)
+            else:
+                records = read(first, end)
+            first += len(records)
+            yield records
+        if first < end:
+            raise Missing("A part of this table could not be read.")
+
+    async def _sources_of(
+        self,
+        room: str,
+        document: Document,
+        first: int,
+        count: int,
+        *,
+        at_once: int,
+        keep: bool,
+    ) -> AsyncIterator[tuple[Callable[[int, int], list[list[str]]], int]]:
+        """Some blocks at a time of those with `count` records from `first` on: what reads those
+        records of them that are in [first, end), and how many bytes they have."""
+        if count <= 0:
             return
         index = await self._index(room, document)
-        numbers = index.blocks_for(first, end - first, document.records)
+        numbers = index.blocks_for(first, count, document.records)
         while numbers:
             batch, numbers = self._split(index, document, numbers, at_once)
             sources = await self._sources(room, document, index, batch, keep=keep)
-            parse = partial(_parse, document.dialect, index, batch, sources, first, end)
-            large = sum(map(len, sources)) > THREAD_FROM
-            records = await asyncio.to_thread(parse) if large else parse()
-            first += len(records)
-            yield records
-        if first != end:
-            raise Missing("A part of this table could not be read.")
+            yield partial(_parse, document.dialect, index, batch, sources), sum(map(len, sources))
 
     def _split(
         self, index: Index, document: Document, numbers: range, at_once: int

@@ -19,6 +19,7 @@ from server.live.people import LISTED, People
 from server.live.talk import Render, Talk
 from server.live.viewer import Viewer
 from server.live.wording import Wording
+from server.live.work import Work
 
 
 class LiveRoom:
@@ -37,8 +38,9 @@ class LiveRoom:
         node: str = "",
         stirred: Callable[[], None] = lambda: None,
         counts: Counts | None = None,
+        work: Work | None = None,
     ) -> None:
-        """`wording` is for the viewers that have none of their own."""
+        """`wording` is for the viewers that have none of their own; `work` is that of the node."""
         self.uuid = uuid
         self.viewers: dict[str, Viewer] = {}
         self.facts = Facts(uuid, render)
@@ -47,6 +49,7 @@ class LiveRoom:
         self._lag = lag
         self._stirred = stirred
         self._counts = counts or Counts()
+        self._work = work or Work()
         self._audiences: dict[Wording, Audience] = {}
         self._here: HereMessage | None = None  # as last built
         self._here_at = float("-inf")
@@ -130,7 +133,9 @@ class LiveRoom:
         wording = viewer.wording or self._wording
         audience = self._audiences.get(wording)
         if audience is None:
-            audience = Audience(self.facts, wording, self._lag, self._here_now, self._counts)
+            audience = Audience(
+                self.facts, wording, self._lag, self._here_now, self._counts, self._work
+            )
             self._audiences[wording] = audience
         self.stir()
         audience.add(viewer)

@@ -17,6 +17,8 @@ from server.live.frames import EMPTY, Frame
 KEPT: Final = 200
 # Bytes of JSON, about what a page may have: a tail of the longest messages would be six times that.
 KEPT_BYTES: Final = 1024 * 1024
+# Bytes of a tail whose frame takes long to build: a few milliseconds and more.
+LONG: Final = 64 * 1024
 # Frames for those who have missed some; most have missed the same.
 FRAMES: Final = 8
 # Messages that are rendered in one go: a few milliseconds, whatever they are.
@@ -36,28 +38,62 @@ class Talk:
         self._tail: deque[tuple[Said, int]] = deque()
         self._bytes = 0
         self._forgotten = 0  # the revision up to which messages may be missing
+        self._raw: list[Mapping[str, Any]] | None = None  # all there is, not rendered yet
 
     # API
 
     @property
     def last(self) -> Said | None:
+        self._settle()
         return self._tail[-1][0] if self._tail else None
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes long to tell all of it."""
+        return self._bytes > LONG if self._raw is None else len(self._raw) > SLICE
+
+    async def warm_up(self) -> None:
+        """Render what is not yet; in between others have their turn."""
+        for number, message in enumerate(reversed(self._raw or ())):
+            if number and not number % SLICE:
+                await asyncio.sleep(0)
+            self._render(message)
+
     def find(self, id: str) -> Said | None:
+        self._settle()
         return next((said for said, _ in reversed(self._tail) if said.id == id), None)
 
     def add(self, message: Mapping[str, Any]) -> None:
         """Something was said; `message` is as the fan-out tells it."""
+        self._settle()
         self._append(said_of(message, self._render))
 
     def replace(self, messages: Iterable[Mapping[str, Any]]) -> None:
-        """This is all there is; what was rendered before is not rendered again."""
+        """This is all there is. It is rendered when it is asked for: see `warm_up`."""
+        self._raw = list(messages)
+
+    def since(self, after: int, upto: int) -> tuple[Sequence[Said], bool]:
+        """What was said after revision `after`, up to `upto`; and whether that is all there is.
+
+        All of it, if the tail does not reach back so far: then it replaces what the reader has.
+        """
+        self._settle()
+        whole = after < self._forgotten
+        said = [each for each, _ in self._tail if each.rev <= upto and (whole or each.rev > after)]
+        return said, whole
+
+    # Internal
+
+    def _settle(self) -> None:
+        """Render what is not yet; what was rendered before is not rendered again."""
+        messages, self._raw = self._raw, None
+        if messages is None:
+            return
         known: dict[tuple[Any, ...], Said] = {
             (said.id, said.rev, said.body): said for said, _ in self._tail
         }
         self._tail.clear()
         self._bytes = self._forgotten = 0
-        messages = list(messages)
         if len(messages) >= KEPT:
             # There may have been others before these.
             self._forgotten = int(messages[0].get("rev", 0)) - 1
@@ -71,17 +107,6 @@ class Talk:
                 break
             self._tail.appendleft((said, size))
             self._bytes += size
-
-    def since(self, after: int, upto: int) -> tuple[Sequence[Said], bool]:
-        """What was said after revision `after`, up to `upto`; and whether that is all there is.
-
-        All of it, if the tail does not reach back so far: then it replaces what the reader has.
-        """
-        whole = after < self._forgotten
-        said = [each for each, _ in self._tail if each.rev <= upto and (whole or each.rev > after)]
-        return said, whole
-
-    # Internal
 
     def _append(self, said: Said) -> None:
         size = len(encode(said))
@@ -106,14 +131,37 @@ class Tellings:
         messages, whole = self._talk.since(after, upto)
         if not messages and not whole:
             return EMPTY
-        ends = (messages[0], messages[-1]) if messages else ()
-        key = (epoch, whole, *((said.id, said.rev) for said in ends))
+        key = _key(epoch, messages, whole)
         frame = self._frames.get(key)
-        if frame is None:
-            frame = self._frames[key] = self._encode(epoch, messages, whole)
-            if len(self._frames) > FRAMES:
-                self._frames.popitem(last=False)
+        return self._keep(key, self._encode(epoch, messages, whole)) if frame is None else frame
+
+    def is_ready(self, epoch: str, after: int, upto: int) -> bool:
+        """Whether `frame` returns at once."""
+        if not self._talk.is_long:
+            return True
+        messages, whole = self._talk.since(after, upto)
+        return len(messages) <= SLICE or _key(epoch, messages, whole) in self._frames
+
+    async def make_ready(self, epoch: str, upto: int) -> None:
+        """Build what newcomers are told, in a thread; in between others have their turn."""
+        await self._talk.warm_up()
+        if not self.is_ready(epoch, -1, upto):
+            messages, whole = self._talk.since(-1, upto)
+            frame = await asyncio.to_thread(self._encode, epoch, messages, whole)
+            self._keep(_key(epoch, messages, whole), frame)
+
+    # Internal
+
+    def _keep(self, key: tuple[object, ...], frame: Frame) -> Frame:
+        self._frames[key] = frame
+        if len(self._frames) > FRAMES:
+            self._frames.popitem(last=False)
         return frame
+
+
+def _key(epoch: str, messages: Sequence[Said], whole: bool) -> tuple[object, ...]:
+    ends = (messages[0], messages[-1]) if messages else ()
+    return (epoch, whole, *((said.id, said.rev) for said in ends))
 
 
 async def told(messages: Iterable[Mapping[str, Any]], render: Render) -> list[Said]:

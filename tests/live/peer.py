@@ -10,6 +10,7 @@ from typing import Any
 from server.document.messages import Document
 from server.errors import TablecastError
 from server.live.viewer import Viewer
+from server.live.work import Work
 
 PATIENCE = 5.0  # seconds; every wait of these tests ends by then
 
@@ -116,6 +117,7 @@ class Pages:
     """Stands in for the reader: its pages say which they are; they can be held up or fail."""
 
     def __init__(self) -> None:
+        self.work = Work()
         self.asked: list[int] = []
         self.failing: dict[int, TablecastError] = {}
         self._gates: dict[int, asyncio.Event] = {}

@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from server.accept.edge.gate import Gate
 from server.accept.edge.guard import Buckets, address_of
 from server.errors import RateLimited
+from server.live.work import FOR
 from server.settings import Settings
 
 # Seconds' worth of uploads that one address may begin at once.
@@ -69,11 +70,12 @@ class Limits:
             transport = request.transport
             self._take(asker)
             self._gate.begins(transport)
-            token = _asker.set(asker)
+            token, turn = _asker.set(asker), FOR.set(asker or "")
             try:
                 return await handler(request)
             finally:
                 _asker.reset(token)
+                FOR.reset(turn)
                 self._gate.ends(transport)
                 self._give_back(asker)
 
