@@ -165,6 +165,36 @@ async def test_the_same_copy_restored_again_and_again_leaves_nobody_behind(
         )
 
 
+async def test_rows_that_were_lost_are_not_shown_in_place_of_those_that_came_instead(
+    world: World, watchers: list[Watcher]
+) -> None:
+    """All nodes have read the lost ones, and others have their numbers now."""
+    await talk(watchers, page_no=10)
+    copy = await Copy.of(world.raw, world.key)
+    epoch = watchers[0].epoch
+    await add_rows(world, "lost", node=0)
+    await talk(watchers, page_no=11)
+    assert [row[1] for row in watchers[1].page["data"]] == ["lost"] * 3
+    stranger = await world.stranger()
+    await copy.restore()
+    # Somebody else's change tells everyone that it went back.
+    await stranger.append(world.room, chat=_said("look"))
+    await agree(
+        watchers,
+        world.by("revision went back"),
+        lambda w: w.epoch != epoch and w.page_no == 10 and w.said == ["look"],
+    )
+    await add_rows(world, "instead", node=1)
+    await talk(watchers, page_no=11)
+    for watcher in watchers:
+        assert [row[1] for row in watcher.page["data"]] == ["instead"] * 3
+
+
+async def add_rows(world: World, word: str, *, node: int) -> None:
+    rows = "".join(f"{number}\t{word}\t{word}\n" for number in range(1001, 1004))
+    await world.ask("POST", "/document/rows", data=rows.encode(), node=node)
+
+
 # It is full
 
 

@@ -25,6 +25,8 @@ from tests.nodes.harness import ROOT
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
 QUICKLY = {"heartbeat": 0.3, "stall_timeout": 0.6}
+# A viewer that takes nothing is given up after 30 s, before three heartbeats are over (45 s).
+GIVEN_UP = 40.0
 ROWS = 4_000
 
 
@@ -46,6 +48,19 @@ async def hasty(
         return here
     processes: World = await start_processes()
     return processes
+
+
+@pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
+async def stern(
+    request: pytest.FixtureRequest, start_here: StartWorld, start_processes: StartWorld
+) -> World:
+    """The same, but patient with those who only say nothing."""
+    started: World
+    if request.param == "here":
+        started = await start_here(stall_timeout=QUICKLY["stall_timeout"])
+    else:
+        started = await start_processes()
+    return started
 
 
 @pytest.fixture
@@ -70,21 +85,21 @@ async def leaf(watchers: list[Watcher], pages: int) -> None:
 
 
 async def test_a_viewer_that_stops_reading_is_ended_and_the_others_notice_nothing(
-    hasty: World, far_away: FaultProxy
+    stern: World, far_away: FaultProxy
 ) -> None:
-    await hasty.ask("PUT", "/document?name=heavy.tsv", data=io.BytesIO(heavy()))
-    others = await hasty.watchers()
-    stalled = await at_a_distance(hasty, far_away)
+    await stern.ask("PUT", "/document?name=heavy.tsv", data=io.BytesIO(heavy()))
+    others = await stern.watchers()
+    stalled = await at_a_distance(stern, far_away)
     await agree([*others, stalled], PATIENCE, lambda w: w.here == 3)
     far_away.stall(to_client=True, to_server=False)
     # Until the node gives it up, whatever it is sent piles up in buffers that are bounded.
-    async with asyncio.timeout(2 * hasty.by("viewer vanished")):
+    async with asyncio.timeout(min(GIVEN_UP, stern.by("viewer vanished"))):
         while others[0].here == 3:
             await leaf(others, 30)
     assert all(w.losses == 0 for w in others)
     far_away.heal()
     far_away.reset()
-    await agree([*others, stalled], hasty.by("viewer stalled") + PATIENCE, lambda w: w.here == 3)
+    await agree([*others, stalled], stern.by("viewer stalled") + PATIENCE, lambda w: w.here == 3)
 
 
 async def test_a_viewer_that_vanishes_without_a_close_is_not_counted_for_long(
