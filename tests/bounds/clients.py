@@ -57,16 +57,15 @@ FLOODS: Final[dict[str, Callable[[], bytes]]] = {
 
 
 class Flood:
-    """`count` viewers of a room who say the same again and again; none of them `reads`, or all.
+    """`count` viewers of a room who say the same again and again; every other one reads.
 
     Whoever is sent away comes back.
     """
 
-    def __init__(self, port: int, room: str, count: int, words: bytes, *, reads: bool) -> None:
+    def __init__(self, port: int, room: str, count: int, words: bytes) -> None:
         self._port = port
         self._room = room
         self._words = words
-        self._reads = reads
         self._members = [(self._come(), bytearray()) for _ in range(count)]
         self.sent = 0
         self.sent_away = 0
@@ -78,7 +77,7 @@ class Flood:
             busy = 0
             for number, (sock, rest) in enumerate(self._members):
                 try:
-                    busy += self._say(sock, rest)
+                    busy += self._say(sock, rest, reads=number % 2 == 0)
                 except OSError:
                     sock.close()
                     self.sent_away += 1
@@ -93,8 +92,8 @@ class Flood:
     def _come(self) -> socket.socket:
         return stalled(self._port, self._room)
 
-    def _say(self, sock: socket.socket, rest: bytearray) -> int:
-        if self._reads:
+    def _say(self, sock: socket.socket, rest: bytearray, *, reads: bool) -> int:
+        if reads:
             with contextlib.suppress(BlockingIOError):
                 if not sock.recv(1 << 16):
                     raise ConnectionResetError
@@ -121,6 +120,11 @@ class Upload:
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self) -> bytes:
+        """There is no more of it: the head of the answer."""
+        self.socket.sendall(b"0\r\n\r\n")
+        return self.socket.recv(1024).partition(b"\r\n\r\n")[0]
 
     def is_over(self) -> bool:
         """Whether an answer came."""

@@ -41,9 +41,18 @@ def start_node(own_redis: RedisServer) -> Iterator[StartNode]:
 def one_node(start_node: StartNode) -> Measured:
     """A node that soon forgets rooms; it has served before, so that its code is loaded."""
     started = start_node(linger=0.5)
-    for _ in range(3):
-        started.put(b"a\tb\n" + b"1\t2\n" * 100_000)
+    started.warm_up()
     return started
+
+
+@pytest.fixture
+def fresh_node(own_redis: RedisServer) -> Iterator[Measured]:
+    """As `one_node`, for one test: no memory that others needed hides what this one needs."""
+    allow_many_files()
+    with node(own_redis.url, linger=0.5) as server:
+        started = Measured(server.pid, server.port)
+        started.warm_up()
+        yield started
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.processes import resident
+from bench.processes import forget_peak, peak, resident
 
 PATIENCE: Final = 30.0
 
@@ -29,6 +29,11 @@ class Measured:
     def memory(self) -> int:
         """Bytes."""
         return resident(self.pid)
+
+    @property
+    def most(self) -> int:
+        """Bytes of memory that it had at any moment since `rested`."""
+        return peak(self.pid)
 
     @property
     def files(self) -> int:
@@ -64,6 +69,11 @@ class Measured:
         self.ask("PUT", f"/api/rooms/{room}/document?name=table.tsv", data)
         return room
 
+    def warm_up(self) -> None:
+        """Have it do what it does for the first time."""
+        for _ in range(3):
+            self.put(b"a\tb\n" + b"1\t2\n" * 100_000)
+
     def state(self, room: str) -> Any:
         return json.loads(self.ask("GET", f"/api/rooms/{room}"))
 
@@ -72,7 +82,8 @@ class Measured:
         deadline = time.monotonic() + patience
         while not met(told := self.gauges()):
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {patience:g} s: {held(told)}")
+                tasks = told["tablecast_tasks"]
+                raise AssertionError(f"not within {patience:g} s: {held(told)}, {tasks:g} tasks")
             time.sleep(0.05)
 
     def until_empty(self, tasks: float, patience: float = PATIENCE) -> None:
@@ -89,6 +100,12 @@ class Measured:
         while before != (now := self.memory) and time.monotonic() < deadline:
             before = now
             time.sleep(0.3)
+        return now
+
+    def rested(self) -> int:
+        """As `settle`; `most` counts from here."""
+        now = self.settle()
+        forget_peak(self.pid)
         return now
 
 

@@ -13,7 +13,7 @@ ROWS = [line for line in PAGE.splitlines() if line.startswith("| ")]
 
 
 def figure(size: int) -> str:
-    return f"{size // limits.MB} MB" if size % limits.MB == 0 else f"{size // limits.KB} KB"
+    return f"{size / limits.MB:g} MB" if size >= limits.MB else f"{size / limits.KB:g} KB"
 
 
 def test_each_bound_is_on_the_page() -> None:
