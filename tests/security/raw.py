@@ -72,6 +72,12 @@ class Raw:
         async with asyncio.timeout(PATIENCE):
             return cls(*await asyncio.open_connection(address, port, limit=1 << 24))
 
+    @property
+    def port(self) -> int:
+        """Of the other side."""
+        port: int = self.writer.get_extra_info("peername")[1]
+        return port
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -95,14 +101,20 @@ class Raw:
             pass
 
     def ask_for_socket(
-        self, room: str, early: bytes = b"", *, deflate: bool = False, path: str = "/ws/"
+        self,
+        room: str,
+        early: bytes = b"",
+        *,
+        deflate: bool = False,
+        path: str = "/ws/",
+        head: str = "",
     ) -> None:
-        """Send the handshake's request, and `early` in the same write."""
+        """Send the handshake's request with further lines of `head`, and `early` right behind."""
         extensions = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else ""
         self.send(
             f"GET {path}{room} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extensions}\r\n".encode(),
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extensions}{head}\r\n".encode(),
             early,
         )
 

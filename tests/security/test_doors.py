@@ -142,6 +142,62 @@ async def test_what_is_wrong_is_not_said_back(knock: Raw) -> None:
     assert b"X-Content-Type-Options: nosniff" in told
 
 
+EXPECT = b"GET /healthz HTTP/1.1\r\nHost: here\r\nExpect: <script>\r\nConnection: close\r\n\r\n"
+
+
+async def test_what_is_expected_is_not_said_back(knock: Raw) -> None:
+    knock.send(EXPECT)
+    told = await knock.all()
+    assert told.split()[1] == b"417"
+    assert b"script" not in told
+    assert b"application/problem+json" in told
+
+
+NO_UTF_8 = b"\xff\xed\xa0\x80"
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "X-Forwarded-Host", "Origin", "Expect", "Content-Encoding", "Cookie", "Accept"]
+)
+async def test_headers_that_are_no_utf_8_are_no_fault_of_the_server(
+    knock: Raw, others: Others, name: str
+) -> None:
+    room = others.room.encode()
+    requests = {
+        b"GET /t/" + room: b"",
+        b"POST /api/rooms": b"",
+        b"PUT /api/rooms/" + room + b"/page": b'{"page_no": 1}',
+    }
+    host = b"" if name == "Host" else b"Host: here\r\n"
+    for request, body in requests.items():
+        async with await Raw.open(knock.port) as raw:
+            raw.send(request, b" HTTP/1.1\r\nConnection: close\r\n", host)
+            raw.send(name.encode(), b": ", NO_UTF_8, b"\r\n")
+            raw.send(b"Content-Length: %d\r\n\r\n" % len(body), body)
+            told = await raw.all()
+            assert told.split()[1][:1] in (b"2", b"4"), told
+
+
+async def test_chunks_of_a_byte_hold_up_nobody(node: Node, others: Others) -> None:
+    """All that came in one read would be work for a tenth of a second, for each who sends it."""
+    head = (
+        f"POST /api/rooms/{others.room}/document/rows HTTP/1.1\r\nHost: here\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    dust = b"2\r\na\n\r\n" * 50_000
+    senders = [await Raw.open(node.port) for _ in range(20)]
+    try:
+        for raw in senders:
+            raw.send(head)
+        for _ in range(5):
+            for raw in senders:
+                raw.send(dust)
+            await others.go_on()
+    finally:
+        for raw in senders:
+            raw.reset()
+
+
 # Two readings of one request (smuggling): never more than one answer
 
 _HIDDEN = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"

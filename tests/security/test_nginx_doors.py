@@ -32,9 +32,11 @@ pytestmark = [
 QUICKER = {
     "client_header_timeout 15s": "client_header_timeout 1s",
     "client_body_timeout 60s": "client_body_timeout 1s",
-    "limit_conn per_address 6000": "limit_conn per_address 5",
+    # It believes who says where they are, so that a test can be anywhere.
+    "limit_conn per_address 6000": "set_real_ip_from 127.0.0.3; limit_conn per_address 5",
 }
 AWAY_FROM_HERE = "127.0.0.2"
+BELIEVED = "127.0.0.3"
 
 
 def made_quicker(nginx: Nginx) -> Nginx:
@@ -175,6 +177,39 @@ async def test_one_address_has_so_many_connections_and_the_machine_itself_any_nu
                 async with await from_there(nginx, others.room) as sixth:
                     if b" 101 " in await sixth.reader.readuntil(b"\r\n\r\n"):
                         break
+    await others.go_on()
+
+
+async def reported(nginx: Nginx, room: str, address: str) -> Raw:
+    """The same, from an address that there is nowhere on this machine."""
+    raw = Raw(*await asyncio.open_connection("127.0.0.1", nginx.port, local_addr=(BELIEVED, 0)))
+    raw.ask_for_socket(room, head=f"X-Real-IP: {address}\r\n")
+    return raw
+
+
+async def test_a_network_of_ipv6_counts_as_one_address_and_each_of_ipv4_by_itself(
+    nginx: Nginx, others: Others
+) -> None:
+    async def answer(address: str, ending: AsyncExitStack) -> bytes:
+        raw = await ending.enter_async_context(await reported(nginx, others.room, address))
+        return (await raw.reader.readuntil(b"\r\n\r\n")).split()[1]
+
+    # Bytes of an address may be zero, or the end of a line.
+    for network in ("2001:db8:0:1", "2001:db8:a:a0a", "2001:db8:a0a:0"):
+        async with AsyncExitStack() as ending:
+            for host in ("1", "2", "a0a:a", "0:a", "ffff:ffff:ffff:ffff"):
+                address = f"{network}:{host}" if host.count(":") == 3 else f"{network}::{host}"
+                assert await answer(address, ending) == b"101"
+            assert await answer(f"{network}::3", ending) == b"429"
+            assert await answer("2001:db8:0:2::1", ending) == b"101"
+            assert await answer("192.0.2.1", ending) == b"101"
+    for prefix in ("", "::ffff:"):
+        async with AsyncExitStack() as ending:
+            for number in range(1, 9):
+                assert await answer(f"{prefix}192.0.2.{number}", ending) == b"101"
+            for _ in range(5):
+                assert await answer(f"{prefix}198.51.100.10", ending) == b"101"
+            assert await answer(f"{prefix}198.51.100.10", ending) == b"429"
     await others.go_on()
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from server.accept.edge.guard import readable
 from server.document.streams import (
     Decompressor,
     Source,
@@ -104,6 +105,6 @@ def _encoding_of(request: web.Request) -> str:
     if len(names) == 1 and names[0] in _ENCODINGS:
         return names[0]
     raise Unsupported(
-        f"A body with Content-Encoding “{', '.join(names)[:60]}” cannot be read here. Send it with "
-        "one of gzip, zstd and deflate, or as it is."
+        f"A body with Content-Encoding “{readable(', '.join(names)[:60])}” cannot be read here. "
+        "Send it with one of gzip, zstd and deflate, or as it is."
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import time
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -32,16 +33,10 @@ _NO_PLACE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
 )
-_NOT_UNDERSTOOD: Final = encode(
-    {
-        "type": "about:blank",
-        "title": "Bad Request",
-        "status": 400,
-        "detail": "This is no request that HTTP allows.",
-        "code": "bad_message",
-        "retry": False,
-    }
-)
+# Seconds of work that what came in one read may be, and bytes in one read of whoever sends what is
+# more work than that: chunks of a byte each, say.
+READ_TIME: Final = 0.004
+LEAST_READ: Final = 4 * 1024
 
 
 class Gate:
@@ -193,17 +188,54 @@ class _Handler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if isinstance(exc, UnicodeError) and "Expect" in request.headers:
+            return _unexpected()
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         log.debug("a request that cannot be understood: %s", type(exc).__name__)
-        response = web.Response(
-            status=HTTPStatus.BAD_REQUEST,
-            body=_NOT_UNDERSTOOD,
-            content_type="application/problem+json",
-            headers=OF_ALL | {"Content-Security-Policy": OF_DATA, "Cache-Control": "no-store"},
-        )
+        response = _refusal(HTTPStatus.BAD_REQUEST, "This is no request that HTTP allows.")
         response.force_close()
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPExpectationFailed):
+            resp = _unexpected()
+        return await super().finish_response(request, resp, start_time)
+
+    def data_received(self, data: bytes) -> None:
+        began = time.thread_time()
+        super().data_received(data)
+        if len(data) > LEAST_READ and time.thread_time() - began > READ_TIME:
+            read_less(self.transport, len(data))
+
+
+def read_less(transport: asyncio.Transport | None, size: int) -> None:
+    """Read less at once than `size` bytes from now on, for these held up everybody else."""
+    if transport is not None and hasattr(transport, "max_size"):
+        transport.max_size = max(LEAST_READ, size // 4)
+
+
+def _unexpected() -> web.Response:
+    return _refusal(HTTPStatus.EXPECTATION_FAILED, "Expect 100-continue here, or nothing.")
+
+
+def _refusal(status: HTTPStatus, detail: str) -> web.Response:
+    body = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": "bad_message",
+        "retry": False,
+    }
+    return web.Response(
+        status=status,
+        body=encode(body),
+        content_type="application/problem+json",
+        headers=OF_ALL | {"Content-Security-Policy": OF_DATA, "Cache-Control": "no-store"},
+    )
 
 
 def most_connections() -> int:

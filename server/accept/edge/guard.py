@@ -8,6 +8,7 @@ come from a browser's page and is allowed.
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -17,6 +18,9 @@ from aiohttp import web
 
 from server.errors import Forbidden, NotFound
 from server.settings import Network
+
+# Some proxies tell the port as well, which is another one for each connection.
+_WITH_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9]+(?:\.[0-9]+){3}))(?::[0-9]+)?")
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -39,17 +43,29 @@ def site_of(request: web.Request, trusted: Sequence[Network]) -> Site:
         # A chain of proxies makes a list; the first one is the nearest to the person.
         scheme = headers.get("X-Forwarded-Proto", request.scheme).split(",")[0].strip().lower()
         host = headers.get("X-Forwarded-Host", request.host).split(",")[0].strip()
-        return Site(scheme if scheme in ("http", "https") else request.scheme, host)
-    return Site(request.scheme, request.host)
+        return Site(scheme if scheme in ("http", "https") else request.scheme, readable(host))
+    return Site(request.scheme, readable(request.host))
+
+
+def readable(header: str) -> str:
+    """What a header says, with marks for bytes that are no UTF-8: it can be said back."""
+    return header.encode("utf-8", "replace").decode()
 
 
 def address_of(request: web.Request, trusted: Sequence[Network]) -> str:
     """Where a request comes from: the last address that no trusted proxy has written of another."""
     address = request.remote or ""
-    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+    # Some proxies add to the line that came, others add a line of their own behind it.
+    told = ",".join(request.headers.getall("X-Forwarded-For", ()))
+    hops = [_without_port(hop.strip()) for hop in told.split(",")]
     while trusted and hops and _is_within(address, trusted):
         address = hops.pop() or address
     return address
+
+
+def _without_port(hop: str) -> str:
+    found = _WITH_PORT.fullmatch(hop)
+    return hop if found is None else found[1] or found[2]
 
 
 def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
