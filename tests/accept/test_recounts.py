@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server.accept.files import recount as accept_recount
-from server.app import RECOUNTS
+from server.app import HUB, RECOUNTS
 from server.errors import Missing
 from server.fanout.memory import MemoryStore
 from tests.accept.client import ROOM, Node, Wrapped, memory
@@ -161,6 +161,25 @@ async def test_a_node_that_ends_does_not_wait_for_a_count(start_node: StartNode)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that counts is believed in for a moment only."""
     monkeypatch.setattr(accept_recount, "CLAIM", 0.2)
+
+
+async def test_nobody_waits_for_counts_that_came_when_all_had_left(start_node: StartNode) -> None:
+    held = Held()
+    node = await start_node(held.backend, linger=0)
+    await node.put(PRICES)
+    viewer = await node.join()
+    await correct(node, delimiter=";")
+    await viewer.settles(by_semicolons)
+    await held.counted()
+    recounts = node.app[RECOUNTS]
+    assert recounts.waiting == 1
+    await viewer.close()
+    async with asyncio.timeout(PATIENCE):
+        while node.app[HUB].rooms:
+            await asyncio.sleep(0.02)
+        held.go.set()
+        while recounts.waiting:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.usefixtures("soon")

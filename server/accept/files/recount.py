@@ -12,6 +12,7 @@ waits for that moment, and one of them begins again: a node that ends leaves no 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Coroutine, Mapping
@@ -53,6 +54,8 @@ class Recounts:
         self._record_limit = record_limit
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
+        # Of each room in `_watches`: set when it is worth another look.
+        self._stirred: dict[str, asyncio.Event] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._closed = False
 
@@ -115,6 +118,7 @@ class Recounts:
 
     async def _watch(self, room: str) -> None:
         """Begin to count where whoever did has ended."""
+        stirred = self._stirred[room] = asyncio.Event()
         try:
             while True:
                 snapshot = await self._backend.snapshot(room)
@@ -126,7 +130,10 @@ class Recounts:
                 begun = int(tries) if id == document["id"] else 0
                 if begun and (left := int(until) - self._backend.now_ms()) >= 0:
                     # Nodes that wait for the same moment need not all run into it.
-                    await asyncio.sleep(left / 1000 + random.uniform(0, CLAIM / 20))
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(left / 1000 + random.uniform(0, CLAIM / 20)):
+                            await stirred.wait()
+                    stirred.clear()
                     continue
                 counts = begun > 0 and room in self._tasks
                 if begun >= TRIES and not counts:
@@ -143,6 +150,9 @@ class Recounts:
             log.info("counts are not waited for", extra=about(room, code=error.code))
         except Exception:
             log.exception("waiting for counts failed", extra=about(room))
+        finally:
+            if self._stirred.get(room) is stirred:
+                del self._stirred[room]
 
     async def _run(self, room: str, document: Document) -> None:
         try:
@@ -153,6 +163,10 @@ class Recounts:
             log.info("a document was not counted again", extra=told)
         except Exception:
             log.exception("counting again failed", extra=about(room, document=document.id))
+        else:
+            # Nobody tells it of a room that all have left.
+            if (stirred := self._stirred.get(room)) is not None:
+                stirred.set()
 
     async def _count(self, room: str, wanted: Document) -> None:
         count = Recount(wanted.dialect, record_limit=self._record_limit)
