@@ -121,7 +121,7 @@ def make_app(settings: Settings, backend: Backend | None = None) -> web.Applicat
     app.cleanup_ctx.append(_run_parts)
     if traces is not None:
         app.on_cleanup.append(lambda _: asyncio.to_thread(traces.close))
-    _add_routes(app, backend, keeper, reader, uploads, hub, render, settings)
+    _add_routes(app, backend, keeper, reader, uploads, hub, render, limits, settings)
     return app
 
 
@@ -163,12 +163,13 @@ def _add_routes(
     uploads: Uploads,
     hub: Hub,
     render: Render,
+    limits: Limits,
     settings: Settings,
 ) -> None:
     node = settings.node
     rooms = Rooms(backend, keeper)
     keys = KeysDoor(backend, settings)
-    founder = Founder(backend, settings)
+    founder = Founder(backend, limits.room)
     site = SiteDoor(founder, rooms, reader, uploads, settings, node, WEB_ROOT, render)
     recounts = app[RECOUNTS] = Recounts(backend, record_limit=settings.record_limit)
     app.on_shutdown.append(lambda _: recounts.close())
@@ -176,10 +177,12 @@ def _add_routes(
     api = ApiDoor(backend, rooms, reader, uploads, corrector, founder, settings)
     rows = RowsDoor(rooms, reader, settings, api.get_page)
     appends = AppendDoor(backend, keeper, settings, lambda: hub.draining)
-    socket = SocketDoor(hub, backend, reader, uploads, corrector, settings, node, render)
+    socket = SocketDoor(
+        hub, backend, reader, uploads, corrector, settings, node, render, limits.room
+    )
     original = OriginalDoors(hub, backend, reader, uploads, settings)
     presence = PresenceDoor(backend, rooms)
-    chat = ChatDoor(backend, keeper, render, settings, reader.work)
+    chat = ChatDoor(backend, keeper, render, settings, reader.work, limits.room)
     health = HealthDoor(backend, hub)
     app.on_shutdown.append(lambda _: health.close())
     app.add_routes(

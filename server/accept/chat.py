@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -18,7 +18,7 @@ from server.accept.edge.limits import asker_of
 from server.accept.names import clean_body, clean_color, clean_name
 from server.document.messages import Person, Said, encode
 from server.errors import BadMessage, BlankMessage, Conflict, RateLimited, Refused, TooLarge
-from server.fanout.backend import Backend, Change, Snapshot
+from server.fanout.backend import LOBBY, Backend, Change, Snapshot
 from server.live.keeper import Keeper
 from server.live.talk import Render, said_of, told
 from server.live.work import Work
@@ -50,11 +50,13 @@ async def say(
     body: str,
     person: Person,
     known: Snapshot | None = None,
+    leave: Callable[[], None] = lambda: None,
 ) -> Change:
     """Say `body` to everyone in `room`; `again` in the change if `id` was said before.
 
-    `known` is what this node has of the room, which saves asking the backend. Raises `BadMessage`,
-    `BlankMessage`, `TooLarge`, `RoomDeleted`, `Conflict`, `Unavailable`.
+    `known` is what this node has of the room, which saves asking the backend. `leave` is asked for
+    where this begins a room; it raises why there is none. Raises `BadMessage`, `BlankMessage`,
+    `TooLarge`, `RoomDeleted`, `Conflict`, `Unavailable`.
     """
     if canonical_uuid(id) != id:
         raise BadMessage("The id of a message must be a UUID in lower case, with dashes.")
@@ -74,10 +76,13 @@ async def say(
         "time": backend.now_ms(),
         "body": body,
     }
-    if known is not None:
+    if known is not None and known.epoch:
         with contextlib.suppress(Conflict, Refused):
             return await _append(backend, room, message, known)
-    return await _append(backend, room, message, await backend.snapshot(room))
+    known = await backend.snapshot(room)
+    if not known.epoch and room != LOBBY:
+        leave()
+    return await _append(backend, room, message, known)
 
 
 async def _append(
@@ -110,13 +115,21 @@ class ChatDoor:
     """`GET` and `POST /api/rooms/{uuid}/chat`."""
 
     def __init__(
-        self, backend: Backend, keeper: Keeper, render: Render, settings: Settings, work: Work
+        self,
+        backend: Backend,
+        keeper: Keeper,
+        render: Render,
+        settings: Settings,
+        work: Work,
+        leave: Callable[[], None],
     ) -> None:
+        """`leave` is asked for before a message begins a room; it raises why there is none."""
         self._backend = backend
         self._keeper = keeper
         self._render = render
         self._settings = settings
         self._work = work
+        self._leave = leave
         self._buckets = Buckets(RATE, BURST)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -140,7 +153,15 @@ class ChatDoor:
         person = Person(id="", name=clean_name(words.name), color=clean_color(words.color, 0))
         id = words.id if words.id is not None else str(uuid.uuid4())
         known = await self._backend.snapshot(room)
-        change = await say(self._backend, room, id=id, body=words.body, person=person, known=known)
+        change = await say(
+            self._backend,
+            room,
+            id=id,
+            body=words.body,
+            person=person,
+            known=known,
+            leave=self._leave,
+        )
         await self._keeper.use(room, known.registers)
         if is_form:
             raise self._back_to(request, f"/t/{room}#m{id}", words.name)

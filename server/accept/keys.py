@@ -26,10 +26,9 @@ from server.accept.edge.access import (
     wrong_key,
 )
 from server.accept.edge.bodies import json_body
-from server.accept.edge.guard import Buckets, room_of, site_of
-from server.accept.edge.limits import asker_of
+from server.accept.edge.guard import room_of, site_of
 from server.document.messages import encode
-from server.errors import BadMessage, Conflict, RateLimited
+from server.errors import BadMessage, Conflict
 from server.fanout import changes, ownership, versions
 from server.fanout.backend import Backend, Snapshot
 from server.settings import Settings
@@ -47,9 +46,6 @@ COOKIE_LIFE: Final = 30 * 24 * 3600
 # Cookies of rooms that one browser keeps: it sends all of them each time, and a request's headers
 # may have some 8 KiB.
 COOKIES_KEPT: Final = 40
-# Seconds' worth of rooms that one address may make at once: a class behind one router opens its
-# rooms in the same minute.
-ROOMS_AT_ONCE: Final = 60
 _COOKIES: Final = cookie_name("")
 
 
@@ -74,24 +70,17 @@ class Made(NamedTuple):
 class Founder:
     """Makes rooms for all doors that do, so many for each address."""
 
-    def __init__(self, backend: Backend, settings: Settings) -> None:
-        rate = settings.rooms_per_second
+    def __init__(self, backend: Backend, leave: Callable[[], None]) -> None:
+        """`leave` is asked for before a room is made; it raises why there is none."""
         self._backend = backend
-        self._rate = rate
-        self._settings = settings
-        self._buckets = Buckets(rate, max(1, ROOMS_AT_ONCE * rate))
+        self._leave = leave
 
-    async def make(self, request: web.Request) -> Made:
+    async def make(self) -> Made:
         """A fresh room, and the key that makes its holder the owner.
 
         Raises `RateLimited`, `Unavailable`.
         """
-        asker = asker_of(request, self._settings)
-        if asker is not None and not self._buckets.take(asker):
-            raise RateLimited(
-                "Too many rooms were started from your address just now. Wait a little.",
-                after=1 / self._rate,
-            )
+        self._leave()
         made = Made(str(uuid.uuid4()), new_key())
         found = ownership.found(hash_of(made.key))
         # One request id for all tries of the library underneath: its guards would refuse the

@@ -32,7 +32,8 @@ POINTING: Final = "show rows"
 class Meeting:
     """Whoever calls it answers its errors. `guard` says whether the viewer may point.
 
-    `tell` sends a message; it raises ConnectionResetError when the viewer is gone.
+    `tell` sends a message; it raises ConnectionResetError when the viewer is gone. `leave` is asked
+    for before a message begins a room; it raises why there is none.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Meeting:
         render: Render,
         guard: Guard,
         tell: Callable[[ServerMessage], Awaitable[None]],
+        leave: Callable[[], None],
     ) -> None:
         self._backend = backend
         self._viewer = viewer
@@ -51,6 +53,7 @@ class Meeting:
         self._render = render
         self._guard = guard
         self._tell = tell
+        self._leave = leave
         self._names = TokenBucket(RATE, BURST)
         self._chats = TokenBucket(RATE, BURST)
         self._points = TokenBucket(RATE, BURST)
@@ -88,6 +91,7 @@ class Meeting:
             body=message.body,
             person=self.person,
             known=live.snapshot() if live.loaded else None,
+            leave=self._leave,
         )
         if change.again:
             said = live.talk.find(message.id)

@@ -105,11 +105,11 @@ class SiteDoor:
 
     async def make_room(self, request: web.Request) -> web.StreamResponse:
         """A fresh room, whose key only the browser's cookie knows."""
-        raise self._to_room(request, await self._founder.make(request))
+        raise self._to_room(request, await self._founder.make())
 
     async def sample(self, request: web.Request) -> web.StreamResponse:
         """A fresh room with the sample in it."""
-        made = await self._founder.make(request)
+        made = await self._founder.make()
         data = await asyncio.to_thread(self._sample.read_bytes)
         ingest = self._uploads.open(
             made.room,

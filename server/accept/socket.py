@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from aiohttp import WSCloseCode, web
@@ -88,7 +88,9 @@ class SocketDoor:
         settings: Settings,
         node: str,
         render: Render,
+        leave: Callable[[], None],
     ) -> None:
+        """`leave` is asked for before a message begins a room; it raises why there is none."""
         self._hub = hub
         self._backend = backend
         self._reader = reader
@@ -97,6 +99,7 @@ class SocketDoor:
         self._settings = settings
         self._node = node
         self.render = render
+        self.leave = leave
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)
@@ -194,6 +197,7 @@ class Session(Connection):
             render=self._door.render,
             guard=self._holder.changing(POINTING),
             tell=self._tell,
+            leave=self._door.leave,
         )
 
     async def heard(self) -> None:

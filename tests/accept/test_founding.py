@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import uuid
 from typing import Any
 
 import pytest
 
 from tests.accept.client import OTHER, Node
 from tests.accept.conftest import StartNode
-from tests.room_client import table
+from tests.room_client import RoomClient, table
 
 DOORS = ("/api/rooms", "/rooms", "/sample")
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -83,3 +84,32 @@ async def test_a_class_can_start_its_rooms_at_once(start_node: StartNode) -> Non
 async def test_the_machine_itself_has_no_limit(start_node: StartNode) -> None:
     node = await start_node(rooms_per_second=0.05)
     assert {await start_room(node, "/api/rooms", {}) for _ in range(10)} == {201}
+
+
+def chat_of(room: str) -> str:
+    return f"/api/rooms/{room}/chat"
+
+
+async def test_a_room_that_is_begun_by_talking_counts_too(start_node: StartNode) -> None:
+    node = await start_node(**SLOW)
+    rooms = [str(uuid.uuid4()) for _ in range(5)]
+    said = {"json": {"body": "Hello"}, "headers": ONE}
+    for room in rooms[:2]:
+        async with node.http.post(chat_of(room), **said) as response:
+            assert response.status == 201
+    async with RoomClient(node.url, rooms[2], headers=ONE) as client:
+        # What is there already takes no leave.
+        for body in ("Hello", "again"):
+            await client.say("chat", id=str(uuid.uuid4()), body=body)
+            while [said["body"] for said in (await client.expect("chat"))["messages"]] != [body]:
+                pass
+    async with RoomClient(node.url, rooms[3], headers=ONE) as client:
+        await client.say("chat", id=str(uuid.uuid4()), body="Hello")
+        assert "rooms" in (await client.expect_error("rate_limited"))["message"]
+    await node.refusal("POST", chat_of(rooms[4]), 429, "rate_limited", **said)
+    assert [await start_room(node, door) for door in DOORS] == [429, 429, 429]
+    async with node.http.post(chat_of(rooms[0]), **said) as response:
+        assert response.status == 201
+    other = {**said, "headers": {"X-Forwarded-For": "192.0.2.2"}}
+    async with node.http.post(chat_of(rooms[4]), **other) as response:
+        assert response.status == 201

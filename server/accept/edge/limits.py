@@ -23,6 +23,9 @@ from server.settings import Settings
 
 # Seconds' worth of uploads that one address may begin at once.
 UPLOADS_AT_ONCE: Final = 60
+# Seconds' worth of rooms that one address may start at once: a class behind one router opens its
+# rooms in the same minute.
+ROOMS_AT_ONCE: Final = 60
 # Bits of an IPv6 address that belong to one network, whose owner can use any of the rest.
 _NETWORK: Final = 64
 
@@ -57,6 +60,8 @@ class Limits:
         rate = settings.uploads_per_second
         self._rate = rate
         self._uploads = Buckets(rate, max(1, UPLOADS_AT_ONCE * rate))
+        self._room_rate = settings.rooms_per_second
+        self._rooms = Buckets(self._room_rate, max(1, ROOMS_AT_ONCE * self._room_rate))
 
     def middleware(self) -> Middleware:
         """Counts requests while they are answered; a socket's lasts as long as the socket.
@@ -88,6 +93,15 @@ class Limits:
             raise RateLimited(
                 "Too many files were sent from your address just now. Wait a little.",
                 after=1 / self._rate,
+            )
+
+    def room(self) -> None:
+        """Somebody starts a room, in the course of a request. Raises `RateLimited`."""
+        asker = _asker.get()
+        if asker is not None and not self._rooms.take(asker):
+            raise RateLimited(
+                "Too many rooms were started from your address just now. Wait a little.",
+                after=1 / self._room_rate,
             )
 
     # Internal
