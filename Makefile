@@ -21,7 +21,7 @@ MADE_RUN := $(VENV)/.run
 MADE_TEST := $(VENV)/.test
 MADE_TSC := tools/node_modules/.made
 
-SERVERS := redis-server=redis-server nginx=nginx
+SERVERS := redis-server=redis-server nginx=nginx openssl=openssl
 # The shell is the same browser without windows: several times as fast where nobody looks.
 BROWSER := "chromium-headless-shell=chromium-headless-shell|chromium=chromium" /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core
 

@@ -37,11 +37,9 @@ WRONG_PASSWORD = "invalid username-password pair"
 NO_PASSWORD = "Authentication required"
 UNKNOWN = "certificate verify failed"
 
-# What a node needs, as docs/SETTINGS.md has it.
-LEAST = (
-    "+@connection +@read +@write +@transaction +@scripting +@pubsub +time +info "
-    "-@admin -@dangerous +info"
-)
+# What a node may do, as docs/SETTINGS.md has it.
+LEAST = "~tablecast:* &tablecast:* +@all -@admin -@dangerous +time +info +cluster|slots"
+SETTINGS = Path(__file__).parents[2] / "docs" / "SETTINGS.md"
 
 StartNode = Callable[[str], Node]
 
@@ -118,7 +116,7 @@ class Locked:
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
         self.tls_port = free_port()
-        user = f"on >{USERS} ~tablecast:* &tablecast:* {LEAST}".split()
+        user = f"on >{USERS} {LEAST}".split()
         reader = f"on >{USERS} ~other:* &* +@all".split()
         self.server = RedisServer(
             *("--user", "tables", *user),
@@ -162,6 +160,10 @@ async def test_a_node_comes_in_with_a_password_or_as_a_user_with_tls_and_without
     await started.start()
     await serves(started)
     assert "WARNING" not in started.output()
+
+
+def test_what_a_user_of_redis_needs_is_told() -> None:
+    assert f"`{LEAST}`" in SETTINGS.read_text("utf-8")
 
 
 async def test_a_node_comes_in_with_its_certificate(certified: Locked, node: StartNode) -> None:
@@ -282,14 +284,18 @@ def cluster(authority: Authority) -> Iterator[RedisCluster]:
         yield cluster
 
 
+@pytest.mark.parametrize("user", ["", "tables"])
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_node_comes_into_a_cluster_with_one_password_for_all_its_servers(
-    cluster: RedisCluster, node: StartNode, authority: Authority, tls: bool
+    cluster: RedisCluster, node: StartNode, authority: Authority, tls: bool, user: str
 ) -> None:
     first = cluster.primaries[0]
-    lock = Lock(PASSWORD, authority if tls else None)
+    if user:
+        for member in cluster.primaries:
+            member.do("ACL", "SETUSER", user, "on", f">{USERS}", *LEAST.split())
+    lock = Lock(USERS if user else PASSWORD, authority if tls else None)
     address = ("127.0.0.1", first.tls_port) if tls else first.address
-    started = node(lock.url("redis+cluster", address))
+    started = node(lock.url("redis+cluster", address, user=user))
     await started.start()
     await serves(started, *rooms_of_all(cluster, "tablecast:"))
     assert "WARNING" not in started.output()

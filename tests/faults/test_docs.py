@@ -20,6 +20,7 @@ NO_FAULTS = {
     "test_rooms_of_all_primaries_work_on_two_nodes",
     "test_a_node_comes_in_with_a_password_or_as_a_user_with_tls_and_without",
     "test_a_node_comes_in_with_its_certificate",
+    "test_what_a_user_of_redis_needs_is_told",
     "test_a_node_comes_into_a_cluster_with_one_password_for_all_its_servers",
     "test_a_node_follows_sentinels_with_their_password_and_that_of_the_servers",
 }
