@@ -330,14 +330,16 @@ def profile(examples: int, steps: int, *, quick: bool) -> settings:
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"),
-    [(8, 20), pytest.param(60, 40, marks=pytest.mark.slow)],
+    ("nodes", "examples", "steps"),
+    [(2, 8, 20), pytest.param(3, 60, 40, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("backend", ["memory", "redis"])
 def test_whatever_people_do_and_whatever_breaks_all_agree_with_the_model(
-    harmed_redis: RedisServer, backend: str, examples: int, steps: int
+    harmed_redis: RedisServer, backend: str, nodes: int, examples: int, steps: int
 ) -> None:
     random.seed(0)
-    world = WorldOfMemory(harmed_redis, 3) if backend == "memory" else WorldHere(harmed_redis)
+    world: World = WorldHere(harmed_redis, nodes=nodes)
+    if backend == "memory":
+        world = WorldOfMemory(harmed_redis, nodes)
     with living(world):
         run_state_machine_as_test(Meeting, settings=profile(examples, steps, quick=examples == 8))
