@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from server.accept.edge.access import keys_of
+from server.accept.edge.answers import Parts
 from server.accept.edge.bodies import IDLE_LIMIT, json_body
 from server.accept.edge.content import Content
 from server.accept.edge.guard import room_of, site_of
@@ -183,10 +184,8 @@ class ApiDoor:
         size = room_view.page.size if room_view.page else self._settings.page_size
         offset = page_offset(room_view.document, _number(request, "page_no", "page"), size)
         document = self._document(room_view)
-        payload = await self._reader.page(room, document, offset, size, rev=room_view.rev)
-        return web.Response(
-            body=payload, content_type="application/json", headers={"Cache-Control": "no-store"}
-        )
+        parts = await self._reader.page_parts(room, document, offset, size, rev=room_view.rev)
+        return Parts(parts, content_type="application/json")
 
     async def put_page(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)

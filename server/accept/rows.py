@@ -9,6 +9,7 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from server.accept.edge.answers import write
 from server.accept.edge.guard import room_of
 from server.accept.view import Rooms
 from server.document import formats
@@ -116,10 +117,10 @@ class RowsDoor:
         if request.method == "HEAD":
             return response
         try:
-            await response.write(begin)
-            await response.write(first)
+            await write(response, begin)
+            await write(response, first)
             async for rows in parts:
-                await response.write(rows)
+                await write(response, rows)
             await response.write(writer.end())
         except TablecastError as error:
             # An error page would be taken for rows; a connection that breaks is not.

@@ -17,7 +17,7 @@ import msgspec
 
 from server.document.blocks import decompress
 from server.document.dialect import Dialect
-from server.document.messages import Cut, Document, PageMessage
+from server.document.messages import Cut, Document
 from server.document.pages import Index, build_page, clip, parse_block
 from server.errors import Missing, NoDocument, PageOutOfRange
 from server.fanout.backend import Backend
@@ -32,7 +32,7 @@ SMALL: Final = 16 * 1024
 STREAM_BATCH: Final = 16
 # Source bytes that are parsed at once when rows are streamed, some blocks' worth: cells in memory
 # take some ten times the bytes that they have in the file.
-STREAM_AT_ONCE: Final = 256 * 1024
+STREAM_AT_ONCE: Final = 128 * 1024
 # Source bytes that are fetched and parsed in one go: memory stays flat however large records are.
 READ_AT_ONCE: Final = 4 * 1024 * 1024
 # A page with more source bytes than this cannot be shown whole anyway, so its cells are shortened
@@ -132,6 +132,19 @@ class Reader:
 
         Raises `Missing` when blocks are gone (the document was replaced), `Unavailable`.
         """
+        return b"".join(await self.page_parts(room, document, offset, size, rev=rev, peek=peek))
+
+    async def page_parts(
+        self,
+        room: str,
+        document: Document,
+        offset: int,
+        size: int,
+        *,
+        rev: int | None = None,
+        peek: bool = False,
+    ) -> tuple[bytes, memoryview]:
+        """The same in two parts; the second, the rows, is shared with the cache."""
         rendered = await self._rendered(room, document, offset, size)
         envelope = Envelope(
             uuid=room,
@@ -146,18 +159,12 @@ class Reader:
         if peek:
             envelope.peek = True
         # The encoded rows are spliced in: encoding them anew would cost more than all the rest.
-        return msgspec.json.encode(envelope)[:-1] + b"," + rendered.fields[1:]
+        return msgspec.json.encode(envelope)[:-1] + b",", memoryview(rendered.fields)[1:]
 
     async def data(self, room: str, document: Document, offset: int, size: int) -> msgspec.Raw:
         """The rows of the same page alone: the JSON of a list of lists of texts."""
         rendered = await self._rendered(room, document, offset, size)
         return msgspec.json.decode(rendered.fields, type=Data).data
-
-    async def page_message(
-        self, room: str, document: Document, offset: int, size: int
-    ) -> PageMessage:
-        """The same page, decoded (to render HTML)."""
-        return msgspec.json.decode(await self.page(room, document, offset, size), type=PageMessage)
 
     async def cell(self, room: str, document: Document, row: int, column: int) -> str:
         """A whole cell. `row` counts from 1 (0: the header), `column` from 0."""

@@ -21,7 +21,7 @@ from server.accept.files import append as accept_append
 from server.accept.files import document_end
 from server.app import BACKEND, HUB
 from server.document.growth import Piece
-from server.document.messages import Document
+from server.document.messages import Document, PageMessage
 from server.errors import Conflict, NoDocument, Unavailable
 from server.fanout.backend import Backend, Snapshot, StoredBlock
 from server.fanout.memory import MemoryStore
@@ -465,7 +465,7 @@ async def test_a_node_that_looks_with_an_old_register_reads_the_rows_of_then(
     now = msgspec.convert((await node.registers())["document"], Document)
     for _ in range(2):
         for known, rows in ((document, 30), (now, 31)):
-            page = await reader.page_message(ROOM, known, 0, 100)
+            page = msgspec.json.decode(await reader.page(ROOM, known, 0, 100), type=PageMessage)
             assert len(page.data) == page.total_number == rows
             data = b"".join([part async for part in reader.source(ROOM, known)])
             assert len(data) == known.stored

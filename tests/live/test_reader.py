@@ -62,7 +62,7 @@ async def test_a_page_across_blocks_holds_each_of_its_rows_once(backend: MemoryB
     assert document.blocks > 5
     reader = reader_of(backend)
     for offset in (0, 60, 500, 950):
-        page = await reader.page_message(ROOM, document, offset, 100)
+        page = msgspec.json.decode(await reader.page(ROOM, document, offset, 100), type=PageMessage)
         assert [row[0] for row in page.data] == [
             str(n) for n in range(offset + 1, min(offset + 100, 1000) + 1)
         ]

@@ -29,6 +29,8 @@ READERS = 40
 # What one reader at a time needs at most, and what the system keeps of it for the next one; without
 # taking turns forty of them needed more than a gigabyte.
 MEMORY = 450 * 1024 * 1024
+# Of an answer that nobody reads: two slices, and the connection itself.
+UNREAD = 300 * 1024
 ROOMS = 12
 MESSAGES = 200
 
@@ -79,6 +81,26 @@ async def test_whoever_reads_as_much_as_can_be_holds_up_nobody_and_costs_bounded
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
     assert peak(node.pid) - before < MEMORY
+
+
+async def test_who_reads_nothing_of_a_large_page_costs_little(
+    http: aiohttp.ClientSession, node: Node, others: Others, wide: str
+) -> None:
+    path = f"/api/rooms/{wide}/pages/1"
+    async with http.get(path) as answer:
+        assert len(await answer.read()) > 4_000_000
+    before = resident(node.pid)
+    forget_peak(node.pid)
+    lazy = [await Raw.open(node.port) for _ in range(100)]
+    try:
+        for raw in lazy:
+            raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            raw.send(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        await others.go_on(20)
+        assert peak(node.pid) - before < 100 * UNREAD
+    finally:
+        for raw in lazy:
+            raw.reset()
 
 
 async def fill(url: str, room: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from server.accept.edge.answers import send
 from server.accept.edge.gate import Gate
 from server.accept.edge.guard import Buckets, address_of
 from server.errors import RateLimited
@@ -77,7 +78,11 @@ class Limits:
             self._gate.begins(transport)
             token, turn = _asker.set(asker), FOR.set(asker or "")
             try:
-                return await handler(request)
+                response = await handler(request)
+                # From here on the gate sees to it that it is read.
+                self._gate.ends(transport)
+                await send(request, response)
+                return response
             finally:
                 _asker.reset(token)
                 FOR.reset(turn)
