@@ -34,9 +34,12 @@ _NO_PLACE: Final = (
     b"Connection: close\r\n\r\n"
 )
 # Seconds of work that what came in one read may be, and bytes in one read of whoever sends what is
-# more work than that: chunks of a byte each, say.
-READ_TIME: Final = 0.004
-LEAST_READ: Final = 4 * 1024
+# more work than that: chunks of a byte each, say. Everybody begins with few bytes, and who sends
+# what is little work soon has many read at once.
+READ_TIME: Final = 0.002
+LEAST_READ: Final = 1024
+FIRST_READ: Final = 16 * 1024
+MOST_READ: Final = 256 * 1024
 
 
 class Gate:
@@ -170,6 +173,7 @@ class _Newcomer(asyncio.Protocol):
                 self._server, loop=loop, access_log=cast(logging.Logger, None), **HANDLER_ARGS
             )
             connection.set_protocol(protocol)
+            read_at_once(connection, FIRST_READ)
             protocol.connection_made(connection)
         else:
             connection.write(_NO_PLACE)
@@ -207,14 +211,17 @@ class _Handler(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         began = time.thread_time()
         super().data_received(data)
-        if len(data) > LEAST_READ and time.thread_time() - began > READ_TIME:
-            read_less(self.transport, len(data))
+        took = time.thread_time() - began
+        if took > READ_TIME:
+            read_at_once(self.transport, max(LEAST_READ, len(data) // 8))
+        elif took < READ_TIME / 4 and FIRST_READ <= len(data) < MOST_READ:
+            read_at_once(self.transport, 2 * len(data))
 
 
-def read_less(transport: asyncio.Transport | None, size: int) -> None:
-    """Read less at once than `size` bytes from now on, for these held up everybody else."""
+def read_at_once(transport: asyncio.BaseTransport | None, size: int) -> None:
+    """Read this many bytes at most before others have their turn."""
     if transport is not None and hasattr(transport, "max_size"):
-        transport.max_size = max(LEAST_READ, size // 4)
+        transport.max_size = size
 
 
 def _unexpected() -> web.Response:
