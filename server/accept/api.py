@@ -34,7 +34,8 @@ from server.errors import (
     UploadLost,
 )
 from server.fanout.backend import Backend
-from server.live.reader import Reader, page_offset
+from server.live.paging import page_offset
+from server.live.reader import Reader
 from server.logs import about
 from server.settings import Settings
 

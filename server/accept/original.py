@@ -42,7 +42,8 @@ from server.fanout import changes, turns
 from server.fanout.backend import LOBBY, Backend, Snapshot
 from server.live.hub import Hub
 from server.live.original import PAGE_SIZE, ChatWording, TableWording, offset_of
-from server.live.reader import Reader, page_count
+from server.live.paging import page_count
+from server.live.reader import Reader
 from server.live.room import LiveRoom
 from server.live.viewer import Viewer
 from server.settings import Settings

@@ -16,7 +16,8 @@ from server.document import formats
 from server.document.formats import FORMATS, Format
 from server.document.messages import Document
 from server.errors import BadMessage, NoDocument, NotFound, PageOutOfRange, TablecastError
-from server.live.reader import Reader, page_offset
+from server.live.paging import page_offset
+from server.live.reader import Reader
 from server.logs import about
 from server.settings import Settings
 

@@ -27,7 +27,8 @@ from server.document.encodings import CHOICES
 from server.document.messages import Document, PageMessage, Said, State, encode
 from server.document.sheets import reads_parquet
 from server.errors import Missing, PageOutOfRange, Unavailable
-from server.live.reader import Reader, page_count, page_offset
+from server.live.paging import page_count, page_offset
+from server.live.reader import Reader
 from server.live.talk import Render, told
 from server.settings import Settings
 

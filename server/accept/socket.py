@@ -62,7 +62,8 @@ from server.fanout.backend import Backend, Snapshot
 from server.fanout.tasks import end
 from server.live.frames import encode_frame
 from server.live.hub import Hub
-from server.live.reader import Reader, page_offset
+from server.live.paging import page_offset
+from server.live.reader import Reader
 from server.live.room import LiveRoom
 from server.live.talk import Render
 from server.live.viewer import Viewer

@@ -24,7 +24,8 @@ from server.document.messages import (
 )
 from server.live.cache import ByteCache
 from server.live.frames import EMPTY, Frame, encode_frame, join
-from server.live.reader import Reader, page_count
+from server.live.paging import page_count
+from server.live.reader import Reader
 from server.live.wording import View
 
 PAGE_SIZE: Final = 100

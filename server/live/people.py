@@ -14,7 +14,7 @@ import msgspec
 
 from server.document.messages import Document, HereMessage, Page, Present
 from server.fanout import backend
-from server.live.reader import page_number
+from server.live.paging import page_number
 from server.live.viewer import Viewer
 
 # With more viewers than this, counts are of more use than a list.

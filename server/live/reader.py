@@ -1,16 +1,13 @@
-"""Reads pages, cells and bytes of a document from its blocks, through byte-bounded caches.
+"""Reads pages, rows, cells and bytes of documents, for viewers and programs.
 
-Blocks never change, so whatever is cached under a document's id stays true. Only the last block may
-get longer, and even then what was known of it stays its beginning: so it is good from the cache
-while it has the size that the register tells, and whoever still has an older register reads the
-beginning. A page is cached for good when it is full, and with the row count in its key until then.
+A page is cached for good when it is full, and with the row count in its key until then; the bytes
+that it is made from are cached by `sources.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -18,10 +15,12 @@ import msgspec
 from server.document.blocks import decompress
 from server.document.dialect import Dialect
 from server.document.messages import Cut, Document
-from server.document.pages import Index, build_page, clip, parse_block
-from server.errors import Missing, NoDocument, PageOutOfRange
+from server.document.pages import build_page, clip
+from server.errors import Missing, PageOutOfRange
 from server.fanout.backend import Backend
 from server.live.cache import ByteCache
+from server.live.paging import page_number
+from server.live.sources import Sources
 from server.live.work import Work
 
 # More source bytes than this are parsed in a thread: the loop would be held for milliseconds.
@@ -96,9 +95,10 @@ class Reader:
         self._cell_limit = cell_limit
         self._record_limit = record_limit
         self._message_limit = message_limit
-        self.blocks: ByteCache[tuple[str, int], bytes] = ByteCache(block_cache)
+        self.sources = Sources(
+            backend, block_cache=block_cache, index_cache=index_cache, record_limit=record_limit
+        )
         self.pages: ByteCache[tuple[str, Dialect, int, int, int], Rendered] = ByteCache(page_cache)
-        self.indexes: ByteCache[str, Index] = ByteCache(index_cache)
         self.headers: ByteCache[tuple[str, Dialect], list[str]] = ByteCache(index_cache)
 
     # API
@@ -106,17 +106,17 @@ class Reader:
     @property
     def caches(self) -> dict[str, ByteCache[Any, Any]]:
         return {
-            "blocks": self.blocks,
+            "blocks": self.sources.blocks,
             "pages": self.pages,
-            "indexes": self.indexes,
+            "indexes": self.sources.indexes,
             "headers": self.headers,
         }
 
     def forget(self, document_id: str) -> None:
         """What is cached of a document may be wrong: its last rows are others by now."""
-        for cache in (self.blocks, self.pages, self.headers):
+        self.sources.forget(document_id)
+        for cache in (self.pages, self.headers):
             cache.discard_where(lambda key: key[0] == document_id)
-        self.indexes.discard(document_id)
 
     async def page(
         self,
@@ -204,7 +204,7 @@ class Reader:
         """
         first = self._first_record(document, start - 1)
         end = min(first + count, document.records)
-        sources = self._sources_of(
+        sources = self.sources.of(
             room, document, first, end - first, at_once=STREAM_AT_ONCE, keep=False
         )
         async for read, size in sources:
@@ -246,9 +246,12 @@ class Reader:
         rendered = self.pages.get(key)
         if rendered is not None:
             return rendered
-        if await self._page_bytes(room, document, offset, count) <= THREAD_FROM:
+        first = self._first_record(document, offset)
+        if await self.sources.page_bytes(room, document, first, count) <= THREAD_FROM:
             rendered = await self._build(room, document, offset, size, count, large=False)
         else:
+            # Held while blocks are read, for it is what was read that takes the memory. Every call
+            # of the backend has an end.
             async with self._large.piece():
                 # Those who waited wanted the same page, more often than not.
                 rendered = self.pages.get(key)
@@ -257,16 +260,6 @@ class Reader:
                 rendered = await self._build(room, document, offset, size, count, large=True)
         self.pages.put(key, rendered, len(rendered.fields))
         return rendered
-
-    async def _page_bytes(self, room: str, document: Document, offset: int, count: int) -> int:
-        """Source bytes of the blocks that rows are in."""
-        index = await self._index(room, document)
-        first = self._first_record(document, offset)
-        numbers = index.blocks_for(first, count, document.records)
-        if not numbers:
-            return 0
-        end = self._first_byte(index, document, numbers[-1] + 1)
-        return end - index.first_byte(numbers[0])
 
     async def _build(
         self, room: str, document: Document, offset: int, size: int, count: int, *, large: bool
@@ -307,12 +300,7 @@ class Reader:
         """Records of one page and, where they are too large to be held whole, what was clipped."""
         rows: list[list[str]] = []
         clipped: dict[tuple[int, int], int] = {}
-        index = await self._index(room, document)
-        numbers = index.blocks_for(first, count, document.records)
-        huge = bool(numbers) and (
-            self._first_byte(index, document, numbers[-1] + 1) - index.first_byte(numbers[0])
-            > HUGE_PAGE
-        )
+        huge = await self.sources.page_bytes(room, document, first, count) > HUGE_PAGE
         async for records in self._batches(room, document, first, count):
             if huge:
                 records = await asyncio.to_thread(
@@ -338,7 +326,7 @@ class Reader:
     ) -> AsyncIterator[list[list[str]]]:
         """Records `first` to `first + count` that there are, some blocks' worth at a time."""
         end = min(first + count, document.records)
-        sources = self._sources_of(room, document, first, end - first, at_once=at_once, keep=keep)
+        sources = self.sources.of(room, document, first, end - first, at_once=at_once, keep=keep)
         async for read, size in sources:
             if size > THREAD_FROM:
                 async with self.work.piece():
@@ -349,120 +337,3 @@ class Reader:
             yield records
         if first < end:
             raise Missing("A part of this table could not be read.")
-
-    async def _sources_of(
-        self,
-        room: str,
-        document: Document,
-        first: int,
-        count: int,
-        *,
-        at_once: int,
-        keep: bool,
-    ) -> AsyncIterator[tuple[Callable[[int, int], list[list[str]]], int]]:
-        """Some blocks at a time of those with `count` records from `first` on: what reads those
-        records of them that are in [first, end), and how many bytes they have."""
-        if count <= 0:
-            return
-        index = await self._index(room, document)
-        numbers = index.blocks_for(first, count, document.records)
-        while numbers:
-            batch, numbers = self._split(index, document, numbers, at_once)
-            sources = await self._sources(room, document, index, batch, keep=keep)
-            yield partial(_parse, document.dialect, index, batch, sources), sum(map(len, sources))
-
-    def _split(
-        self, index: Index, document: Document, numbers: range, at_once: int
-    ) -> tuple[range, range]:
-        """As many of the blocks as have `at_once` bytes, at least one, and the others."""
-        limit = index.first_byte(numbers[0]) + at_once
-        at = 1
-        while at < len(numbers) and self._first_byte(index, document, numbers[at] + 1) <= limit:
-            at += 1
-        return numbers[:at], numbers[at:]
-
-    @staticmethod
-    def _first_byte(index: Index, document: Document, number: int) -> int:
-        return index.first_byte(number) if number < len(index) else document.stored
-
-    async def _index(self, room: str, document: Document) -> Index:
-        index = self.indexes.get(document.id) or Index()
-        known = len(index)
-        if known < document.blocks:
-            more = await self._backend.index(room, document.id, known)
-            # Another reader may have fetched the same entries during the wait.
-            index.append(more[(len(index) - known) * 16 :])
-            if len(index) < document.blocks:
-                raise Missing("A part of this table is gone.")
-            self.indexes.put(document.id, index, index.nbytes)
-        return index
-
-    async def _sources(
-        self,
-        room: str,
-        document: Document,
-        index: Index,
-        numbers: Sequence[int],
-        *,
-        keep: bool = True,
-    ) -> list[bytes]:
-        sizes = {
-            number: self._first_byte(index, document, number + 1) - index.first_byte(number)
-            for number in numbers
-        }
-        found = {number: self.blocks.get((document.id, number)) for number in numbers}
-        wanted = [number for number, source in found.items() if len(source or b"") != sizes[number]]
-        if wanted:
-            stored = await self._backend.get_blocks(room, document.id, wanted)
-            for number, data in zip(wanted, stored, strict=True):
-                source = decompress(data, record_limit=self._record_limit)
-                if len(source) < sizes[number]:
-                    raise Missing("A part of this table is gone; the room shows what there is.")
-                found[number] = source[: sizes[number]]
-                if keep:
-                    self.blocks.put((document.id, number), source, len(source))
-        return [source for source in found.values() if source is not None]
-
-
-def _parse(
-    dialect: Dialect,
-    index: Index,
-    numbers: range,
-    sources: Sequence[bytes],
-    first: int,
-    end: int,
-) -> list[list[str]]:
-    """Records `first` to `end` as far as these blocks hold them."""
-    records: list[list[str]] = []
-    for number, source in zip(numbers, sources, strict=True):
-        skip = max(0, first - index.first_record(number))
-        count = end - first - len(records)
-        records += parse_block(
-            source,
-            dialect,
-            skip,
-            count,
-            is_first_block=number == 0,
-            literal=index.is_literal(number),
-        )
-    return records
-
-
-def page_offset(document: Document | None, page_no: int, size: int) -> int:
-    """The offset of page `page_no`. Raises `NoDocument`, `PageOutOfRange` (naming the range)."""
-    if document is None:
-        raise NoDocument("This room has no table yet. Upload one first.")
-    pages = page_count(document.rows, size)
-    if not 1 <= page_no <= pages:
-        raise PageOutOfRange(f"There is no page {page_no}: this table has pages 1 to {pages:,}.")
-    return (page_no - 1) * size
-
-
-def page_number(rows: int, offset: int, size: int) -> int:
-    """The page that begins nearest to `offset`, from 1; offsets may be no multiple of `size`."""
-    return min(page_count(rows, size), (offset + size // 2) // size + 1)
-
-
-def page_count(rows: int, size: int) -> int:
-    """Pages of `size` rows; an empty table has one."""
-    return max(1, -(-rows // size))

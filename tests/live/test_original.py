@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from server.document.dialect import Dialect
 from server.document.messages import Document
 from server.live.original import offset_of, page_of
-from server.live.reader import page_count
+from server.live.paging import page_count
 
 
 def document(records: int, *, header: bool) -> Document:

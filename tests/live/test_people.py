@@ -9,8 +9,8 @@ import pytest
 
 from server.fanout.backend import Here, Present, Signal
 from server.live import people as live_people
+from server.live.paging import page_number
 from server.live.people import LISTED, PAGES, People
-from server.live.reader import page_number
 from server.live.viewer import Viewer
 from tests.live.one_room import Room
 from tests.live.peer import Message, Peer, document, make_viewer, page
