@@ -44,7 +44,8 @@ CACHE: Final = "4MiB"
 SETTINGS: Final = {
     "TABLECAST_BLOCK_CACHE": CACHE,
     "TABLECAST_PAGE_CACHE": CACHE,
-    "TABLECAST_INDEX_CACHE": CACHE,
+    # Entries of it are small, and seldom.
+    "TABLECAST_INDEX_CACHE": "20KiB",
     "TABLECAST_LINGER": "1s",
     "TABLECAST_UPLOAD_PAUSE": "2s",
     "TABLECAST_ROOM_LIFE": "20s",
