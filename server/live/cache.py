@@ -9,8 +9,9 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-# What an entry costs beside its value: key, tuple, dict slot.
-ENTRY_OVERHEAD: Final = 256
+# What an entry costs beside its value, for a page about so much: a key with the document's id and
+# dialect, tuples, places in the dictionary and in its order.
+ENTRY_OVERHEAD: Final = 768
 
 
 class ByteCache(Generic[K, V]):

@@ -7,6 +7,7 @@ that it is made from are cached by `sources.py`.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, NamedTuple
 
@@ -186,7 +187,7 @@ class Reader:
         header = self.headers.get(key)
         if header is None:
             header = await self._record(room, document, 0)
-            self.headers.put(key, header, sum(len(cell) for cell in header))
+            self.headers.put(key, header, sum(8 + sys.getsizeof(cell) for cell in header))
         return header
 
     async def rows(
