@@ -26,13 +26,13 @@ class Costs:
     deliver: float = 12e-6  # a page to one more viewer of a room on the same node
     turn: float = 3.5e-3  # a page turn on each node that has viewers of the room, before the first
     join: float = 1e-3  # a viewer comes: handshake, state and page
-    idle: float = 12e-6  # a second of a viewer who only watches
+    idle: float = 6e-6  # a second of a viewer who only watches
     viewer: int = 25_000  # bytes of a node
     page: int = 4_000  # bytes of a page on the wire: 3.6 KB deflated, and headers of TCP and TLS
-    append: float = 100e-6  # of Redis: a change
-    publish: float = 15e-6  # of Redis: a change to one more node
-    present: float = 25e-6  # of Redis: a node says who is in a room, every two seconds
-    audit: float = 4e-6  # of Redis: a node compares a room's revision, every five seconds
+    append: float = 75e-6  # of Redis: a change
+    publish: float = 10e-6  # of Redis: a change to one more node
+    present: float = 16e-6  # of Redis: a node says who is in a room, every two seconds
+    audit: float = 2e-6  # of Redis: a node compares a room's revision, every five seconds
 
 
 COSTS = Costs()
