@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from server.accept.edge.gate import Gate
+from server.accept.edge import gate as gates
+from server.accept.edge.answers import SLICE, Parts, send
+from server.accept.edge.gate import Gate, fit_reads
 from server.app import GATE, make_app
 from server.settings import Settings
 from tests.accept.client import ROOM, Node
@@ -213,3 +216,53 @@ async def test_an_answer_that_is_still_being_taken_is_no_silence(
         assert taking.unsent == [0]
     finally:
         watch.cancel()
+
+
+async def test_neither_is_one_in_slices_of_which_as_much_is_unsent_as_was_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.accept.edge.gate.WATCH_INTERVAL", 0.01)
+    gate = Gate(0.2, 10)
+    steady: Any = Slow([SLICE])
+    answer = Parts([bytes(20 * SLICE)], content_type="text/plain")
+    written: list[int] = []
+
+    async def prepare(request: web.Request) -> None:
+        pass
+
+    async def write(data: memoryview) -> None:
+        await asyncio.sleep(0.05)  # until there is room for it again
+        written.append(len(data))
+
+    async def write_eof(response: web.StreamResponse) -> None:
+        pass
+
+    monkeypatch.setattr(answer, "prepare", prepare)
+    monkeypatch.setattr(answer, "write", write)
+    monkeypatch.setattr(web.StreamResponse, "write_eof", write_eof)
+    request: Any = type("Request", (), {"method": "GET"})
+    gate.ends(steady)
+    watch = asyncio.create_task(gate.watch())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await send(request, answer, partial(gate.ends, steady))
+            assert (written, steady.gone) == ([SLICE] * 20, False)
+            while not steady.gone:
+                await asyncio.sleep(0.01)
+    finally:
+        watch.cancel()
+
+
+def test_reads_grow_while_they_are_little_work_and_whatever_one_of_them_was() -> None:
+    transport: Any = type("Reading", (), {"max_size": gates.FIRST_READ})()
+    fit_reads(transport, 500, 2 * gates.READ_TIME)
+    assert transport.max_size == gates.LEAST_READ
+    for _ in range(10):
+        fit_reads(transport, transport.max_size, 0.0)
+    assert transport.max_size == gates.MOST_READ
+    fit_reads(transport, gates.FIRST_READ + 1, 0.0)  # no more had come
+    assert transport.max_size == gates.MOST_READ
+    fit_reads(transport, gates.MOST_READ, 2 * gates.READ_TIME)
+    assert transport.max_size == gates.MOST_READ // 8
+    fit_reads(transport, transport.max_size, gates.READ_TIME / 2)
+    assert transport.max_size == gates.MOST_READ // 8

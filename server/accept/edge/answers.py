@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -25,15 +25,23 @@ class Parts(web.StreamResponse):
         self.content_length = sum(map(len, parts))
 
 
-async def write(response: web.StreamResponse, data: Bytes) -> None:
+async def write(
+    response: web.StreamResponse, data: Bytes, gets_on: Callable[[], None] = lambda: None
+) -> None:
     """Slice by slice. Raises ConnectionResetError when whoever asked is gone."""
     view = memoryview(data)
     for at in range(0, len(view), SLICE):
         await response.write(view[at : at + SLICE])
+        gets_on()
 
 
-async def send(request: web.Request, response: web.StreamResponse) -> None:
-    """Send an answer now, if it is large and not sent yet; the library would copy it at once."""
+async def send(
+    request: web.Request, response: web.StreamResponse, gets_on: Callable[[], None]
+) -> None:
+    """Send an answer now, if it is large and not sent yet; the library would copy it at once.
+
+    `gets_on` is called whenever a slice was taken.
+    """
     if isinstance(response, Parts):
         parts = response.parts
     elif isinstance(response, web.Response) and isinstance(response.body, bytes):
@@ -47,6 +55,6 @@ async def send(request: web.Request, response: web.StreamResponse) -> None:
     await response.prepare(request)
     if request.method != "HEAD":
         for part in parts:
-            await write(response, part)
+            await write(response, part, gets_on)
     # Of `web.Response`, this would be the whole body once more.
     await web.StreamResponse.write_eof(response)

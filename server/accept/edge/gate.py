@@ -67,7 +67,9 @@ class Gate:
             self._silent.pop(transport, None)
 
     def ends(self, transport: asyncio.BaseTransport | None) -> None:
+        """Also of an answer on its way that gets on."""
         if transport is not None and not transport.is_closing():
+            self._silent.pop(transport, None)
             self._silent[transport] = (asyncio.get_running_loop().time(), 0)
 
     async def listen(
@@ -105,7 +107,8 @@ class Gate:
                     continue
                 if now - since <= self._patience:
                     continue
-                # A long answer on its way is no silence, as long as it gets on.
+                # An answer on its way is no silence, as long as it gets on. Of one in slices `ends`
+                # is told after each: with the next one as much may be unsent as was before.
                 left = cast(asyncio.Transport, transport).get_write_buffer_size()
                 if left and left != unsent:
                     self._silent.pop(transport)
@@ -211,17 +214,25 @@ class _Handler(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         began = time.thread_time()
         super().data_received(data)
-        took = time.thread_time() - began
-        if took > READ_TIME:
-            read_at_once(self.transport, max(LEAST_READ, len(data) // 8))
-        elif took < READ_TIME / 4 and FIRST_READ <= len(data) < MOST_READ:
-            read_at_once(self.transport, 2 * len(data))
+        fit_reads(self.transport, len(data), time.thread_time() - began)
 
 
-def read_at_once(transport: asyncio.BaseTransport | None, size: int) -> None:
+def read_at_once(transport: asyncio.BaseTransport, size: int) -> None:
     """Read this many bytes at most before others have their turn."""
-    if transport is not None and hasattr(transport, "max_size"):
+    if hasattr(transport, "max_size"):
         transport.max_size = size
+
+
+def fit_reads(transport: asyncio.BaseTransport | None, size: int, took: float) -> None:
+    """Read less at once where a read of this size was much work; more where one that was as large
+    as may be was little. A single slow one, whyever it was, is made up for by those after it."""
+    most = getattr(transport, "max_size", None)
+    if transport is None or most is None:
+        return
+    if took > READ_TIME:
+        read_at_once(transport, max(LEAST_READ, size // 8))
+    elif took < READ_TIME / 4 and most <= size:
+        read_at_once(transport, min(MOST_READ, 2 * most))
 
 
 def _unexpected() -> web.Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from contextvars import ContextVar
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -81,7 +82,7 @@ class Limits:
                 response = await handler(request)
                 # From here on the gate sees to it that it is read.
                 self._gate.ends(transport)
-                await send(request, response)
+                await send(request, response, partial(self._gate.ends, transport))
                 return response
             finally:
                 _asker.reset(token)
