@@ -30,6 +30,7 @@ from server.errors import Missing, PageOutOfRange, Unavailable
 from server.live.paging import page_count, page_offset
 from server.live.reader import Reader
 from server.live.talk import Render, told
+from server.live.work import in_thread
 from server.settings import Settings
 
 SAMPLE_NAME: Final = "trips.tsv"
@@ -102,7 +103,7 @@ class SiteDoor:
         async with self._reader.work.piece():
             chat = await told(room_view.chat, self._render) if room_view else []
             large = len(payload or b"") + sum(len(said.html) for said in chat) > THREAD_FROM
-            return _uncached(await asyncio.to_thread(render) if large else render())
+            return _uncached(await in_thread(render) if large else render())
 
     async def make_room(self, request: web.Request) -> web.StreamResponse:
         """A fresh room, whose key only the browser's cookie knows."""

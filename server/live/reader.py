@@ -6,9 +6,9 @@ that it is made from are cached by `sources.py`.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from server.fanout.backend import Backend
 from server.live.cache import ByteCache
 from server.live.paging import page_number
 from server.live.sources import Sources
-from server.live.work import Work
+from server.live.work import Work, in_thread
 
 # More source bytes than this are parsed in a thread: the loop would be held for milliseconds.
 THREAD_FROM: Final = 512 * 1024
@@ -217,7 +217,7 @@ class Reader:
                 return len(records), write(records)
 
             async with self.work.piece():
-                made = await asyncio.to_thread(make) if size > SMALL else make()
+                made = await in_thread(make) if size > SMALL else make()
             first += made[0]
             yield made[1]
         if first < end:
@@ -293,7 +293,7 @@ class Reader:
         if not large:
             return build()
         async with self.work.piece():
-            return await asyncio.to_thread(build)
+            return await in_thread(build)
 
     async def _page_rows(
         self, room: str, document: Document, first: int, count: int
@@ -304,8 +304,9 @@ class Reader:
         huge = await self.sources.page_bytes(room, document, first, count) > HUGE_PAGE
         async for records in self._batches(room, document, first, count):
             if huge:
-                records = await asyncio.to_thread(
-                    clip, records, len(rows), count, clipped, message_limit=self._message_limit
+                limit = self._message_limit
+                records = await in_thread(
+                    partial(clip, records, len(rows), count, clipped, message_limit=limit)
                 )
             rows += records
         return rows, clipped
@@ -331,7 +332,7 @@ class Reader:
         async for read, size in sources:
             if size > THREAD_FROM:
                 async with self.work.piece():
-                    records = await asyncio.to_thread(read, first, end)
+                    records = await in_thread(partial(read, first, end))
             else:
                 records = read(first, end)
             first += len(records)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from server.document.messages import Said, encode
 from server.live.frames import EMPTY, Frame
+from server.live.work import in_thread
 
 KEPT: Final = 200
 # Bytes of JSON, about what a page may have: a tail of the longest messages would be six times that.
@@ -147,7 +149,7 @@ class Tellings:
         await self._talk.warm_up()
         if not self.is_ready(epoch, -1, upto):
             messages, whole = self._talk.since(-1, upto)
-            frame = await asyncio.to_thread(self._encode, epoch, messages, whole)
+            frame = await in_thread(partial(self._encode, epoch, messages, whole))
             self._keep(_key(epoch, messages, whole), frame)
 
     # Internal

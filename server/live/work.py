@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 # Whom the work of a task is for: an address, or a room. They take turns.
 FOR: Final[ContextVar[str]] = ContextVar("for", default="")
@@ -77,3 +79,22 @@ class Work:
                 turn.set_result(None)
                 return
         self._busy = False
+
+
+async def in_thread(make: Callable[[], T]) -> T:
+    """What `make` returns, made in a thread; cancelled, it ends when the thread does.
+
+    A thread cannot be stopped: were its piece over before it is, whoever asks and leaves, again and
+    again, would have many made at a time.
+    """
+    made = asyncio.ensure_future(asyncio.to_thread(make))
+    cancelled: asyncio.CancelledError | None = None
+    while not made.done():
+        try:
+            await asyncio.wait([made])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        made.exception()  # nobody asks any more
+        raise cancelled
+    return made.result()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from server.live.work import FOR, Work
+from server.live.work import FOR, Work, in_thread
 
 
 async def ask(
@@ -90,3 +91,36 @@ async def test_a_piece_that_fails_ends_its_turn() -> None:
             raise ValueError("broken")
     async with asyncio.timeout(10), work.piece():
         pass
+
+
+async def test_a_piece_in_a_thread_lasts_as_long_as_the_thread_even_if_it_is_cancelled() -> None:
+    work, done, go = Work(), list[str](), threading.Event()
+
+    def make() -> None:
+        assert go.wait(10)
+        done.append("thread")
+
+    async def piece() -> None:
+        async with work.piece():
+            await in_thread(make)
+
+    gone = asyncio.create_task(piece())
+    await asyncio.sleep(0.01)
+    last = asyncio.create_task(ask(work, done, "last", "last"))
+    await waiting(work, 1)
+    for _ in range(2):
+        gone.cancel()
+        await asyncio.sleep(0.01)
+    assert (gone.done(), work.waiting) == (False, 1)
+    go.set()
+    await all_of(last)
+    assert done == ["thread", "last"]
+    assert gone.cancelled()
+
+
+async def test_what_a_thread_raises_is_raised() -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await in_thread(fail)
