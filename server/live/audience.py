@@ -18,6 +18,7 @@ from server.document.messages import HereMessage, PointMessage
 from server.errors import TablecastError
 from server.live.facts import Facts
 from server.live.frames import EMPTY, Frame, join
+from server.live.latecomers import Latecomers
 from server.live.showing import Rendered, Showing
 from server.live.talk import Tellings
 from server.live.viewer import Viewer
@@ -72,7 +73,13 @@ class Audience:
         self._here = here
         self._counts = counts or Counts()
         self._work = work or Work()
-        self._late = False  # somebody waits for what takes long to build
+        self._latecomers = Latecomers(
+            facts.uuid,
+            self._work,
+            prepare=self._prepare_whole,
+            is_ready=self._is_whole_ready,
+            bring=self._bring_whole,
+        )
         self._deflating = 0  # viewers that take deflated frames
         self._heard_at: float | None = None  # the first change that not everyone was written yet
         self._tellings = Tellings(facts.talk, wording.chat)
@@ -136,14 +143,14 @@ class Audience:
     def catch_up(self, viewer: Viewer) -> None:
         """Write what a viewer has missed: the newest state, never what was between.
 
-        What takes long to build it gets from the next flush.
+        What takes long to build it gets when that is done.
         """
         shown = self._shown
         if shown is not None and not self._tellings.is_ready(
             shown.epoch, self._heard(viewer, shown), shown.rev
         ):
-            viewer.behind = self._late = True
-            self._wake()
+            viewer.behind = True
+            self._latecomers.add(viewer)
         else:
             self._catch_up(viewer)
 
@@ -168,16 +175,31 @@ class Audience:
             viewer.epoch, viewer.rev, viewer.page = shown.epoch, shown.rev, page
             viewer.chat = shown.rev
 
+    async def _prepare_whole(self) -> None:
+        """Build what a newcomer needs of what is shown and what takes long."""
+        if self._shown is not None:
+            await self._tellings.make_ready(self._shown.epoch, self._shown.rev)
+
+    def _is_whole_ready(self) -> bool:
+        shown = self._shown
+        return shown is None or self._tellings.is_ready(shown.epoch, -1, shown.rev)
+
+    def _bring_whole(self, viewer: Viewer) -> None:
+        if viewer.behind:
+            viewer.chat = -1  # all of it is what was built
+            self._catch_up(viewer)
+
     def retire(self) -> None:
-        """Stop the flush: nobody is told anything any more."""
+        """Stop: nobody is told anything any more."""
         if self._flush_task is not None:
             self._flush_task.cancel()
+        self._latecomers.stop()
         self._page.stop()
 
     async def settled(self) -> None:
         """Wait until there is nothing left to say, or until it was retired."""
-        while self._flush_task is not None:
-            await asyncio.wait([self._flush_task])
+        while tasks := [task for task in (self._flush_task, self._latecomers.task) if task]:
+            await asyncio.wait(tasks)
 
     # The flush
 
@@ -191,7 +213,6 @@ class Audience:
         facts = self._facts
         return bool(
             self._whole
-            or self._late
             or self._here_due
             or self._points
             or self._changed
@@ -257,25 +278,26 @@ class Audience:
                     return  # it is told without this page, or brings another one
                 # Without a timeout: every call of the backend has its own.
                 await self._until_woken(None, page_task)
-        await self._publish(self._page.finish(page_task))
+        await self._publish(page_task)
 
-    async def _publish(self, page: Rendered | None) -> None:
+    async def _publish(self, rendering: asyncio.Task[Rendered] | None) -> None:
+        """Build the frames of what changed since the last publication and write them."""
         facts, shown = self._facts, self._shown
-        anew = self._late or self._whole or shown is None or shown.epoch != facts.epoch
+        anew = self._whole or shown is None or shown.epoch != facts.epoch
         if anew and facts.talk.is_long:
             # Others of the node's rooms may have as much to tell to as many.
             async with self._work.piece():
                 await self._tellings.make_ready(facts.epoch, facts.rev)
-                await self._publish_now(page)
+                await self._publish_now(rendering)
         else:
-            await self._publish_now(page)
+            await self._publish_now(rendering)
 
-    async def _publish_now(self, page: Rendered | None) -> None:
-        """Build the frames of what changed since the last publication and write them."""
+    async def _publish_now(self, rendering: asyncio.Task[Rendered] | None) -> None:
+        page = None if rendering is None else self._page.finish(rendering)
         facts, shown = self._facts, self._shown
         frames: list[Frame] = []
         changed, self._changed = self._changed, {}
-        whole, self._whole, self._late = self._whole, False, False
+        whole, self._whole = self._whole, False
         epoch, rev = facts.epoch, facts.rev
         if whole or shown is None or shown.epoch != epoch:
             base = -1  # nobody has a base for this: everyone gets the whole state
@@ -370,7 +392,7 @@ class Audience:
         True if it was the delta that was written.
         """
         if viewer.behind or viewer.epoch != shown.epoch or viewer.rev > shown.rev:
-            self._catch_up(viewer)
+            self.catch_up(viewer)
             return False
         page_is_right = shown.page_changed or viewer.page == shown.page
         if viewer.rev == shown.base and page_is_right:
@@ -380,7 +402,7 @@ class Audience:
             viewer.rev, viewer.page, viewer.chat = shown.rev, shown.page, shown.rev
             return something
         if viewer.rev < shown.rev or not page_is_right:
-            self._catch_up(viewer)
+            self.catch_up(viewer)
         return False
 
     def _whole_state(self, shown: Shown, heard: int) -> tuple[Frame, int]:

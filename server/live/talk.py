@@ -50,6 +50,10 @@ class Talk:
         return self._tail[-1][0] if self._tail else None
 
     @property
+    def is_rendered(self) -> bool:
+        return self._raw is None
+
+    @property
     def is_long(self) -> bool:
         """Whether it takes long to tell all of it."""
         return self._bytes > LONG if self._raw is None else len(self._raw) > SLICE
@@ -141,6 +145,8 @@ class Tellings:
         """Whether `frame` returns at once."""
         if not self._talk.is_long:
             return True
+        if not self._talk.is_rendered:
+            return False
         messages, whole = self._talk.since(after, upto)
         return len(messages) <= SLICE or _key(epoch, messages, whole) in self._frames
 
