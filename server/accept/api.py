@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from typing import Final
 from urllib.parse import quote
@@ -12,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from server.accept.edge.access import keys_of
-from server.accept.edge.answers import Parts
+from server.accept.edge.answers import Parts, chain, download
 from server.accept.edge.bodies import IDLE_LIMIT, json_body
 from server.accept.edge.content import Content
 from server.accept.edge.guard import room_of, site_of
@@ -36,10 +35,7 @@ from server.errors import (
 from server.fanout.backend import Backend
 from server.live.paging import page_offset
 from server.live.reader import Reader
-from server.logs import about
 from server.settings import Settings
-
-log = logging.getLogger(__name__)
 
 # A slow body is cut this often, however little has come.
 GATHER_SECONDS: Final = 1.0
@@ -162,22 +158,8 @@ class ApiDoor:
             }
         )
         response.content_length = document.stored
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        try:
-            await response.write(first)
-            async for data in parts:
-                await response.write(data)
-        except TablecastError as error:
-            # An error page would be taken for a part of the file; a connection that breaks is not.
-            told = about(room, document=document.id, code=error.code)
-            log.warning("a download broke off", extra=told)
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the rest of the document cannot be read") from error
-        await response.write_eof()
-        return response
+        all_of_it = chain(first, parts)
+        return await download(request, response, all_of_it, room=room, document=document.id)
 
     async def get_page(self, request: web.Request) -> web.StreamResponse:
         room = room_of(request)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import AsyncIterator
 from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.accept.edge.answers import write
+from server.accept.edge.answers import download
 from server.accept.edge.guard import room_of
 from server.accept.view import Rooms
 from server.document import formats
 from server.document.formats import FORMATS, Format
 from server.document.messages import Document
-from server.errors import BadMessage, NoDocument, NotFound, PageOutOfRange, TablecastError
+from server.errors import BadMessage, NoDocument, NotFound, PageOutOfRange
 from server.live.paging import page_offset
 from server.live.reader import Reader
-from server.logs import about
 from server.settings import Settings
-
-log = logging.getLogger(__name__)
 
 # Other names that programs know the formats by, besides the ones that they are sent under.
 _ALIASES: Final = {
@@ -114,24 +111,15 @@ class RowsDoor:
                 "Tablecast-Document": document.id,
             }
         )
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        try:
-            await write(response, begin)
-            await write(response, first)
+
+        async def all_of_it() -> AsyncIterator[bytes]:
+            yield begin
+            yield first
             async for rows in parts:
-                await write(response, rows)
-            await response.write(writer.end())
-        except TablecastError as error:
-            # An error page would be taken for rows; a connection that breaks is not.
-            told = about(room, document=document.id, code=error.code)
-            log.warning("rows broke off", extra=told)
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the rest of the rows cannot be read") from error
-        await response.write_eof()
-        return response
+                yield rows
+            yield writer.end()
+
+        return await download(request, response, all_of_it(), room=room, document=document.id)
 
 
 def _format(request: web.Request) -> Format:

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from server.accept.edge import answers
 from server.errors import Missing
 from tests.accept.client import ROOM, Node, Wrapped, memory
 from tests.accept.conftest import StartNode
@@ -288,6 +289,20 @@ async def test_rows_that_cannot_go_on_break_off_and_never_end_as_if_they_were_al
             await download()
     assert b"problem" not in got
     assert not got.endswith(b"]}\n")
+
+
+@pytest.mark.parametrize("path", ["rows.csv", "document"])
+async def test_a_download_that_nobody_takes_ends(
+    node: Node, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await node.put(io.BytesIO(table(400_000)))
+    monkeypatch.setattr(answers, "PATIENCE", 0.3)
+    async with asyncio.timeout(PATIENCE), node.http.get(f"{API}/{path}") as response:
+        while "nobody takes a download" not in caplog.messages:
+            await asyncio.sleep(0.01)
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
 
 
 async def test_a_table_that_is_replaced_while_it_is_read_ends_as_it_began(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from aiohttp import web
 
+from server.errors import TablecastError
+from server.logs import about
+
+log = logging.getLogger(__name__)
+
 # Bytes that are given to a connection at once; it takes the next ones when these are on their way.
 SLICE: Final = 64 * 1024
+# Seconds that a reader of a download may take for a slice.
+PATIENCE: Final = 60.0
 
 Bytes = bytes | memoryview
 
@@ -33,6 +42,51 @@ async def write(
     for at in range(0, len(view), SLICE):
         await response.write(view[at : at + SLICE])
         gets_on()
+
+
+async def download(
+    request: web.Request,
+    response: web.StreamResponse,
+    parts: AsyncIterator[Bytes],
+    *,
+    room: str,
+    document: str,
+) -> web.StreamResponse:
+    """Send `parts` as they come, to their end.
+
+    Where they break off, or nobody takes them, the connection ends at once: an error page would be
+    taken for a part of the file. The log names `room` and `document`. Raises ConnectionResetError.
+    """
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    try:
+        async for part in parts:
+            view = memoryview(part)
+            for at in range(0, len(view), SLICE):
+                async with asyncio.timeout(PATIENCE):
+                    await response.write(view[at : at + SLICE])
+    except TablecastError as error:
+        log.warning("a download broke off", extra=about(room, document=document, code=error.code))
+        _abort(request)
+        raise ConnectionResetError("the rest cannot be read") from error
+    except TimeoutError as error:
+        log.info("nobody takes a download", extra=about(room, document=document))
+        _abort(request)
+        raise ConnectionResetError("nobody takes this") from error
+    await response.write_eof()
+    return response
+
+
+async def chain(first: Bytes, others: AsyncIterator[Bytes]) -> AsyncIterator[Bytes]:
+    yield first
+    async for part in others:
+        yield part
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def send(
