@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -34,14 +34,9 @@ class Parts(web.StreamResponse):
         self.content_length = sum(map(len, parts))
 
 
-async def write(
-    response: web.StreamResponse, data: Bytes, gets_on: Callable[[], None] = lambda: None
-) -> None:
-    """Slice by slice. Raises ConnectionResetError when whoever asked is gone."""
+def _slices(data: Bytes) -> Iterator[memoryview]:
     view = memoryview(data)
-    for at in range(0, len(view), SLICE):
-        await response.write(view[at : at + SLICE])
-        gets_on()
+    return (view[at : at + SLICE] for at in range(0, len(view), SLICE))
 
 
 async def download(
@@ -62,10 +57,9 @@ async def download(
         return response
     try:
         async for part in parts:
-            view = memoryview(part)
-            for at in range(0, len(view), SLICE):
+            for piece in _slices(part):
                 async with asyncio.timeout(PATIENCE):
-                    await response.write(view[at : at + SLICE])
+                    await response.write(piece)
     except TablecastError as error:
         log.warning("a download broke off", extra=about(room, document=document, code=error.code))
         _abort(request)
@@ -109,6 +103,8 @@ async def send(
     await response.prepare(request)
     if request.method != "HEAD":
         for part in parts:
-            await write(response, part, gets_on)
+            for piece in _slices(part):
+                await response.write(piece)
+                gets_on()
     # Of `web.Response`, this would be the whole body once more.
     await web.StreamResponse.write_eof(response)
