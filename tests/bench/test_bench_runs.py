@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.chromium import find_chromium
-from tests.redis_server import find_redis_server
+from tests.nodes.harness import require
 
 ROOT = Path(__file__).parents[2]
 FIGURES = (
@@ -51,8 +51,7 @@ BIG_FIGURES = (
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_a_quick_bench_prints_every_figure() -> None:
-    if find_redis_server() is None:
-        pytest.skip("redis-server is not installed; `make test` installs it")
+    require("redis-server")
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick"],
         cwd=ROOT,
@@ -75,8 +74,9 @@ def test_a_quick_bench_prints_every_figure() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(100)
 def test_a_quick_bench_of_large_files_prints_every_figure() -> None:
-    if find_redis_server() is None or find_chromium() is None:
-        pytest.skip("redis-server or chromium is not installed; `make test` installs them")
+    require("redis-server")
+    if find_chromium() is None:
+        require("chromium")
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "big"],
         cwd=ROOT,

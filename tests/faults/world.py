@@ -10,6 +10,7 @@ import asyncio
 import json
 import secrets
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -50,7 +51,7 @@ def stored(state: Mapping[str, str], said: Sequence[Mapping[str, str]]) -> Shown
     }
 
 
-class World:
+class World(ABC):
     """`urls`: a node each; `proxies`: what stands between each of them and Redis."""
 
     def __init__(self, redis: RedisServer) -> None:
@@ -73,12 +74,13 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         await self._ending.aclose()
 
+    @abstractmethod
     async def _start(self, ending: AsyncExitStack) -> None:
-        raise NotImplementedError
+        """Start the nodes; `ending` ends them."""
 
+    @abstractmethod
     def by(self, fault: str) -> float:
         """Until when all must be well again, in seconds."""
-        raise NotImplementedError
 
     @property
     def key(self) -> str:
